@@ -1,0 +1,2 @@
+//! Colours.
+fn main() {}

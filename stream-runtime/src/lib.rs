@@ -1,0 +1,6 @@
+//! Stream processing over Apache Kafka from a few annotated items.
+
+mod clock;
+mod error;
+
+pub use error::{Error, ErrorKind, Result};
