@@ -3,11 +3,10 @@
 //! Pure: nothing here does input or output. Sending is in [`crate::stream`].
 
 pub(crate) mod codec;
-pub(crate) mod codecs;
+
 mod headers;
-pub(crate) mod key;
+
 pub(crate) mod partitioner;
-pub(crate) mod topic;
 
 pub use headers::Headers;
 
@@ -162,7 +161,10 @@ mod tests {
         pack_header(&mut packed, "b", None);
         pack_header(&mut packed, "a", Some(b""));
         let headers: Vec<_> = HeadersRef::new(&packed).iter().collect();
-        assert_eq!(headers, [("a", Some(&b"1"[..])), ("b", None), ("a", Some(&b""[..]))]);
+        assert_eq!(
+            headers,
+            [("a", Some(&b"1"[..])), ("b", None), ("a", Some(&b""[..]))]
+        );
     }
 
     #[test]

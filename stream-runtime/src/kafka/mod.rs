@@ -1,0 +1,267 @@
+//! The only owner of rdkafka: consumer, producer and admin behind ports in our own types.
+//!
+//! The ports are called per batch, so that dynamic dispatch costs nothing a record, and nothing above
+//! this module knows which implementation it has: Apache Kafka, the embedded broker (both through
+//! rdkafka) or a test driver.
+//!
+//! Not here: what to subscribe to, when to commit, what a task is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::error::Result;
+use crate::record::RecordRef;
+
+/// A topic and a partition number.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TopicPartition {
+    pub topic: Arc<str>,
+    pub partition: i32,
+}
+
+/// An offset to be committed: that of the next record to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CommitOffset {
+    pub at: TopicPartition,
+    pub offset: i64,
+    /// Free text kept beside the offset (4096 bytes on a broker with default settings).
+    pub metadata: String,
+}
+
+/// Where reading starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StartOffset {
+    /// At the group's committed offset, else as `auto.offset.reset` says (earliest).
+    Committed,
+    /// At the first record the broker still has.
+    Beginning,
+    /// At this offset.
+    At(i64),
+}
+
+/// A change of the assignment that waits for an answer by [`GroupConsumer::assign`] or
+/// [`GroupConsumer::unassign`]. The group waits with it, so the answer must come within the rebalance time-out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rebalance {
+    /// Partitions of subscribed topics to take on.
+    Assign(Vec<TopicPartition>),
+    /// Partitions to give back; work on them can still be committed.
+    Revoke(Vec<TopicPartition>),
+    /// Partitions that already belong to somebody else: nothing may be committed for them.
+    Lost(Vec<TopicPartition>),
+}
+
+/// How a commit of offsets ended.
+#[derive(Debug)]
+pub(crate) enum CommitOutcome {
+    /// The broker has stored them all.
+    Done,
+    /// It did not, and trying again is right (coordinator moving, broker away, rebalance under way).
+    Retry(String),
+    /// This member is no longer of the group's generation: the work behind these offsets belongs to others.
+    Fenced(String),
+    /// It never will: the reader must change something.
+    Failed(String),
+}
+
+/// Where records go as they are read.
+pub(crate) trait RecordSink {
+    /// Takes one record; its bytes are gone when this returns.
+    fn record(&mut self, record: RecordRef<'_>);
+
+    /// The reader of this partition stands at the end of it: every record below `offset` was given, or is
+    /// no record (transaction markers and compaction leave gaps). Given by [`PartitionReader`] alone.
+    fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {
+        let _ = (topic, partition, offset);
+    }
+}
+
+/// A member of a consumer group. One thread owns it; no call blocks for longer than a few milliseconds
+/// unless it says so.
+///
+/// Rebalances are *deferred*: [`poll`](Self::poll) only notes them. The owner asks with
+/// [`rebalance`](Self::rebalance), drains and commits at its own pace while other partitions go on, and
+/// then answers.
+pub(crate) trait GroupConsumer {
+    /// Joins the group for these topics.
+    fn subscribe(&mut self, topics: &[Arc<str>]) -> Result<()>;
+
+    /// Gives what has arrived to `sink`, at most `max` records, without waiting. Returns how many.
+    ///
+    /// Errors that the client itself keeps retrying (brokers down) are logged once a change, not returned.
+    fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize>;
+
+    /// The rebalance that waits for an answer, if any.
+    fn rebalance(&mut self) -> Option<Rebalance>;
+
+    /// Answers an [`Rebalance::Assign`]: `partitions` are those of the event and any others that go along.
+    /// An empty list is an answer too.
+    fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()>;
+
+    /// Answers a [`Rebalance::Revoke`] or [`Rebalance::Lost`].
+    fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Stops fetching these partitions; what was already fetched may still come. Survives assignments.
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Fetches them again.
+    fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Starts one commit of all these offsets in one request. Its outcome comes from
+    /// [`commit_outcome`](Self::commit_outcome) after some [`poll`](Self::poll). One at a time.
+    fn commit(&mut self, offsets: &[CommitOffset]) -> Result<()>;
+
+    /// How the commit that was started ended; `None` while it has not.
+    fn commit_outcome(&mut self) -> Option<CommitOutcome>;
+
+    /// Leaves the group (a static member does not) and closes, waiting for at most `deadline`. Partitions
+    /// that are still assigned are given up without a commit.
+    fn close(self: Box<Self>, deadline: Duration);
+}
+
+/// A record to be sent.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OutgoingRecord<'a> {
+    pub topic: &'a Arc<str>,
+    /// `None` lets the client choose: murmur2 of the key, any partition for a null key.
+    pub partition: Option<i32>,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    /// Packed as [`crate::record::pack_header`] does.
+    pub headers: &'a [u8],
+    /// Milliseconds since the Unix epoch; `None` for now.
+    pub timestamp: Option<i64>,
+}
+
+/// What became of [`Producer::send`].
+#[derive(Debug)]
+pub(crate) enum SendOutcome {
+    /// The client has it and will deliver it or report an error.
+    Queued,
+    /// The client's queue is full: poll and try again.
+    Full,
+    /// It can never be sent as it is (too large, no such topic or partition).
+    Refused(String),
+}
+
+/// An idempotent producer, owned by one thread.
+pub(crate) trait Producer {
+    /// Queues a record without waiting; its bytes are copied.
+    fn send(&mut self, record: OutgoingRecord<'_>) -> SendOutcome;
+
+    /// Serves delivery reports without waiting.
+    fn poll(&mut self);
+
+    /// Records queued and neither acknowledged nor failed.
+    fn in_flight(&self) -> usize;
+
+    /// The first delivery that failed for good since the last call. Nothing sent before it may be committed.
+    fn take_failure(&mut self) -> Option<String>;
+
+    /// Drops everything that is queued or in flight.
+    fn purge(&mut self);
+
+    /// Waits until everything is delivered, at most this long. True when it is.
+    fn flush(&mut self, deadline: Duration) -> bool;
+}
+
+/// A producer for sends from outside agents: shared by threads, every record acknowledged.
+pub(crate) trait AcknowledgedProducer: Send + Sync {
+    /// Sends one record; resolves with its partition and offset when the broker has it.
+    fn send<'a>(&'a self, record: OutgoingRecord<'a>) -> DeliveryFuture<'a>;
+}
+
+/// The pending delivery of [`AcknowledgedProducer::send`].
+pub(crate) type DeliveryFuture<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(i32, i64)>> + Send + 'a>>;
+
+/// Reads partitions from a given offset, outside any group: changelogs.
+pub(crate) trait PartitionReader {
+    /// Reads these as well.
+    fn add(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()>;
+
+    /// No longer reads these.
+    fn remove(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// Gives what has arrived, at most about `max` records, without waiting, and every end of a partition
+    /// that was reached. Returns how many records.
+    fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize>;
+}
+
+/// What the broker says of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicDescription {
+    pub name: String,
+    pub partitions: u32,
+}
+
+/// A topic to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicSpec {
+    pub name: String,
+    pub partitions: u32,
+    /// `None` takes the broker's default.
+    pub replication: Option<u16>,
+    pub config: Vec<(String, String)>,
+}
+
+/// How the creation of one topic ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CreateOutcome {
+    Created,
+    AlreadyExists,
+    Failed(String),
+}
+
+/// Questions to the cluster and the making of topics. Calls block up to `timeout` and end in
+/// `ErrorKind::Broker` when the cluster did not answer: never call them on a worker thread that has tasks.
+pub(crate) trait Admin: Send + Sync {
+    /// These topics, or all; those that do not exist are left out.
+    fn topics(&self, names: Option<&[String]>, timeout: Duration) -> Result<Vec<TopicDescription>>;
+
+    /// Creates topics; one outcome each, in order.
+    fn create_topics(&self, topics: &[TopicSpec], timeout: Duration) -> Result<Vec<CreateOutcome>>;
+
+    /// The settings of a topic, by name.
+    fn topic_config(&self, topic: &str, timeout: Duration) -> Result<Vec<(String, String)>>;
+
+    /// The first offset and the one after the last, of each partition.
+    fn offset_range(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Vec<(i64, i64)>>;
+
+    /// What the group has committed for these partitions; `None` where nothing.
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Option<i64>>>;
+}
+
+/// How clients reach the cluster and who they are.
+#[derive(Debug, Clone)]
+pub(crate) struct ClientSettings {
+    /// `host:port,…`
+    pub bootstrap: String,
+    /// The group, which is the program's id.
+    pub group: String,
+    pub client_id: String,
+    /// `group.instance.id` for static membership.
+    pub instance_id: Option<String>,
+    pub session_timeout: Duration,
+    pub heartbeat_interval: Duration,
+    pub max_poll_interval: Duration,
+    /// Raw librdkafka properties, applied last, to every client that knows them.
+    pub raw: Vec<(String, String)>,
+}
+
+/// Makes clients of one cluster.
+///
+/// `wake` is notified whenever a client has something for its owner's next `poll`.
+pub(crate) trait Cluster: Send + Sync {
+    fn group_consumer(&self, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>>;
+    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer>>;
+    fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>>;
+    fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>>;
+    fn admin(&self) -> Result<Arc<dyn Admin>>;
+}
