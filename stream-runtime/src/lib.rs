@@ -1,10 +1,31 @@
-//! Stream processing over Apache Kafka.
+//! Stream processing over Apache Kafka: a program is a few annotated items, and this runtime makes it a
+//! correct, fast, distributed stream processor.
 
+mod agent;
 mod clock;
 mod error;
 mod kafka;
 mod record;
+mod registry;
+mod store;
+mod stream;
+mod table;
+pub mod testing;
 
+#[doc(hidden)]
+pub mod __private;
+
+pub use agent::{AgentDef, Event, Form, Key, OnError, Timestamp, TopicUse, Verdict};
 pub use error::{Error, ErrorKind, Result};
 pub use record::codec::{Codec, CodecError, Encoded};
+pub use record::codecs;
+pub use record::key::TableKey;
+pub use record::topic::{Ownership, Topic, TopicDef};
 pub use record::{Headers, Location, TypeInfo};
+pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
+pub use table::{Table, TableDef};
+
+/// What programs use: `use stream_runtime::prelude::*;`.
+pub mod prelude {
+    pub use crate::{Event, Headers, Key, Records, Stream, Table, Timestamp, Topic};
+}
