@@ -3,6 +3,7 @@
 
 mod agent;
 mod clock;
+mod cluster;
 mod error;
 mod kafka;
 mod record;
