@@ -29,7 +29,9 @@ impl FromStr for BrokerAddress {
                 "`{text}` has no scheme; write `kafka://{text}` or `embedded://`"
             ));
         };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        // A list of whole addresses is understood as well.
+        let rest = rest.replace(&format!(",{scheme}://"), ",");
+        let rest = rest.strip_suffix('/').unwrap_or(&rest);
         if rest.contains('@') {
             return Err(
                 "an address carries no credentials; give `sasl.username` and `sasl.password` under [kafka]"
@@ -54,8 +56,6 @@ impl FromStr for BrokerAddress {
 fn kafka(hosts: &str) -> Result<BrokerAddress, String> {
     let mut bootstrap = Vec::new();
     for host in hosts.split(',').map(str::trim) {
-        // A list of whole addresses is understood as well.
-        let host = host.strip_prefix("kafka://").unwrap_or(host);
         let (host, port) = host_and_port(host)?;
         if host.is_empty() {
             return Err(
