@@ -2,6 +2,7 @@
 //! correct, fast, distributed stream processor.
 
 mod agent;
+mod app;
 mod clock;
 mod cluster;
 mod error;
@@ -17,6 +18,7 @@ pub mod testing;
 pub mod __private;
 
 pub use agent::{AgentDef, Event, Form, Key, OnError, Timestamp, TopicUse, Verdict};
+pub use app::settings::{BrokerAddress, Layer, Settings};
 pub use error::{Error, ErrorKind, Result};
 pub use record::codec::{Codec, CodecError, Encoded};
 pub use record::codecs;
