@@ -3,6 +3,10 @@
 
 mod agent;
 mod app;
+#[cfg(feature = "embedded")]
+mod broker;
+#[cfg(feature = "cli")]
+mod cli;
 mod clock;
 mod cluster;
 mod error;
@@ -20,6 +24,7 @@ pub mod __private;
 
 pub use agent::{AgentDef, Event, Form, Key, OnError, Timestamp, TopicUse, Verdict};
 pub use app::settings::{BrokerAddress, Layer, Settings};
+pub use app::{App, Running};
 pub use error::{Error, ErrorKind, Result};
 pub use record::codec::{Codec, CodecError, Encoded};
 pub use record::codecs;
@@ -30,7 +35,14 @@ pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
 pub use table::{Table, TableDef};
 pub use topology::Topology;
 
+/// The embedded development broker, for tests and demonstrations that hold one themselves; a program with
+/// `broker = "embedded://"` starts its own.
+#[cfg(feature = "embedded")]
+pub mod embedded {
+    pub use crate::broker::{Broker, BrokerOptions, NewTopic};
+}
+
 /// What programs use: `use stream_runtime::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Event, Headers, Key, Records, Stream, Table, Timestamp, Topic};
+    pub use crate::{App, Event, Headers, Key, Records, Stream, Table, Timestamp, Topic};
 }
