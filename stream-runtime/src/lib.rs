@@ -5,8 +5,6 @@ mod agent;
 mod app;
 #[cfg(feature = "embedded")]
 mod broker;
-#[cfg(feature = "cli")]
-mod cli;
 mod clock;
 mod cluster;
 mod error;
@@ -35,8 +33,18 @@ pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
 pub use table::{Table, TableDef};
 pub use topology::Topology;
 
-/// The embedded development broker, for tests and demonstrations that hold one themselves; a program with
-/// `broker = "embedded://"` starts its own.
+/// The embedded development broker: Kafka's wire protocol on a loopback port of this process.
+///
+/// What `embedded://` starts; tests start their own.
+///
+/// ```
+/// use stream_runtime::embedded::{Broker, BrokerOptions, NewTopic};
+///
+/// let broker = Broker::start(BrokerOptions::default())?;
+/// broker.create_topic(NewTopic::new("colors", 8))?;
+/// println!("kcat -b {} -L", broker.bootstrap());
+/// # Ok::<(), stream_runtime::Error>(())
+/// ```
 #[cfg(feature = "embedded")]
 pub mod embedded {
     pub use crate::broker::{Broker, BrokerOptions, NewTopic};

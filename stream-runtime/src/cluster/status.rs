@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::task::Stage;
+pub(crate) use super::task::Stage;
 
 /// One task as others see it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -43,8 +43,12 @@ impl Cluster for RdKafkaCluster {
         Ok(Box::new(consumer))
     }
 
-    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(RdKafkaProducer::new(&self.settings, &self.context, wake)?))
+    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>> {
+        Ok(Box::new(RdKafkaProducer::new(
+            &self.settings,
+            &self.context,
+            wake,
+        )?))
     }
 
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>> {

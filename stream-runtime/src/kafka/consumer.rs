@@ -103,8 +103,7 @@ impl RdKafkaGroupConsumer {
     /// Pauses and resumes these as our own set says, since librdkafka keeps or forgets its flags as it
     /// pleases when partitions come and go.
     fn apply_pauses(&self, partitions: &[TopicPartition]) -> Result<()> {
-        let (paused, flowing): (Vec<_>, Vec<_>) =
-            partitions.iter().partition(|at| self.paused.contains(at));
+        let (paused, flowing): (Vec<_>, Vec<_>) = partitions.iter().partition(|at| self.paused.contains(at));
         let change = |partitions: &[&TopicPartition], stop: bool| {
             if partitions.is_empty() {
                 return Ok(());
@@ -202,7 +201,10 @@ impl GroupConsumer for RdKafkaGroupConsumer {
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let known = partitions.iter().filter(|at| self.assigned.contains(at)).collect::<Vec<_>>();
+        let known = partitions
+            .iter()
+            .filter(|at| self.assigned.contains(at))
+            .collect::<Vec<_>>();
         match self.consumer().rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
                 let list = list_of(known.iter().copied());
@@ -276,10 +278,12 @@ impl GroupConsumer for RdKafkaGroupConsumer {
     fn close(self: Box<Self>, deadline: Duration) {
         let (done, closed) = mpsc::channel::<()>();
         // A consumer that leaves its group waits for brokers, and for ever when they are gone.
-        let closing = thread::Builder::new().name("kafka-close".to_owned()).spawn(move || {
-            drop(self);
-            drop(done);
-        });
+        let closing = thread::Builder::new()
+            .name("kafka-close".to_owned())
+            .spawn(move || {
+                drop(self);
+                drop(done);
+            });
         match closing {
             Ok(_) => {
                 if let Err(mpsc::RecvTimeoutError::Timeout) = closed.recv_timeout(deadline) {
@@ -333,14 +337,17 @@ impl Inbox {
                 facility,
                 text,
             } => diagnostics.log(level, facility, text),
-            Event::Record(_) | Event::EndOfPartition { .. } | Event::DeliveryFailed { .. } | Event::Other => {}
+            Event::Record(_) | Event::EndOfPartition { .. } | Event::DeliveryFailed { .. } | Event::Other => {
+            }
         }
     }
 }
 
 /// The error to end with; `None` for those that the client keeps retrying.
 fn verdict(code: RDKafkaErrorCode, fatal: bool, text: &str, at: Option<(&str, i32)>) -> Option<Error> {
-    let place = at.map(|(topic, partition)| format!(" ({topic}[{partition}])")).unwrap_or_default();
+    let place = at
+        .map(|(topic, partition)| format!(" ({topic}[{partition}])"))
+        .unwrap_or_default();
     let advice = match code {
         RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::UnreleasedInstanceId => {
             "another worker has the same instance id: give each worker its own"
@@ -437,7 +444,11 @@ pub(super) fn named<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>
 }
 
 fn assigned_of(assigned: &HashSet<TopicPartition>, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
-    partitions.iter().filter(|at| assigned.contains(at)).cloned().collect()
+    partitions
+        .iter()
+        .filter(|at| assigned.contains(at))
+        .cloned()
+        .collect()
 }
 
 /// The same places, with one allocation a topic.

@@ -5,9 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{
-    BaseProducer, FutureProducer, FutureRecord, Producer as RdKafkaClient, PurgeConfig,
-};
+use rdkafka::producer::{BaseProducer, FutureProducer, FutureRecord, Producer as RdKafkaClient, PurgeConfig};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
@@ -129,7 +127,9 @@ impl Producer for RdKafkaProducer {
     }
 
     fn purge(&mut self) {
-        self.topics.client().purge(PurgeConfig::default().queue().inflight());
+        self.topics
+            .client()
+            .purge(PurgeConfig::default().queue().inflight());
         self.poll();
     }
 
@@ -181,10 +181,11 @@ impl AcknowledgedProducer for RdKafkaAcknowledgedProducer {
             let waiting = Duration::from_secs(30);
             match self.producer.send(outgoing, waiting).await {
                 Ok(delivery) => Ok((delivery.partition, delivery.offset)),
-                Err((error, _)) => {
-                    Err(Error::broker(format!("a record for {} was not delivered", record.topic))
-                        .with_source(error))
-                }
+                Err((error, _)) => Err(Error::broker(format!(
+                    "a record for {} was not delivered",
+                    record.topic
+                ))
+                .with_source(error)),
             }
         })
     }
