@@ -18,12 +18,15 @@
 //! What is not here: rules that span items (names given twice, types that differ between two uses of a
 //! topic). No macro sees two items; the registry of the runtime does.
 
+mod agent;
 mod args;
 mod declaration;
 mod docs;
 mod errors;
 mod item;
+mod mentions;
 mod paths;
+mod signature;
 mod table;
 mod topic;
 mod types;
