@@ -11,11 +11,17 @@
 mod agree;
 mod build;
 mod counts;
+mod dot;
+mod drawing;
 mod group;
+mod json;
+mod markdown;
 mod mentions;
+mod mermaid;
 mod names;
 mod plan;
 mod problems;
+mod prose;
 
 #[cfg(test)]
 mod tests;
@@ -96,6 +102,11 @@ pub(crate) struct SubTopology {
 }
 
 impl TopicNode {
+    /// Whether an agent reads or writes it.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.read_by.is_empty() || !self.written_by.is_empty()
+    }
+
     /// Whether anything in the program can tell the type of the keys.
     pub(crate) fn knows_keys(&self) -> bool {
         knows_keys(self.def)
