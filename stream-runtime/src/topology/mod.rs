@@ -1,8 +1,8 @@
 //! The checked graph of a program as a plain value: topics, agents, tables and the sub-topologies they form.
 //!
 //! Worker, command line, documentation and tests all read this one; nobody derives it a second time. It is
-//! [built](build) from declarations alone, whatever order they come in, and everything that is wrong with
-//! them is said at once. What depends on the broker is a [plan](plan): still a pure function, of the
+//! [built](Topology::build) from declarations alone, whatever order they come in, and everything that is wrong with
+//! them is said at once. What depends on the broker is a [plan]: still a pure function, of the
 //! partition counts that the broker has.
 //!
 //! Not here: collecting the declarations (`registry`), asking the broker and making topics (`kafka`, `app`),

@@ -162,8 +162,8 @@ pub(crate) fn check_existing(spec: &TopicSpec, count: u32, config: &[(String, St
     if count != spec.partitions {
         complaints.push(format!(
             "topic `{}` has {} on the broker and this program needs {}: a topic cannot be given fewer, and with \
-             more its keys would move away from their state. Declare the count it has, or delete the topic so \
-             that it is made anew",
+             more its keys would move away from their state. Declare the count it has, or give up its records and \
+             delete the topic, so that it is made anew",
             spec.name,
             partitions(count),
             partitions(spec.partitions)
