@@ -12,6 +12,7 @@ mod store;
 mod stream;
 mod table;
 pub mod testing;
+mod topology;
 
 #[doc(hidden)]
 pub mod __private;
@@ -26,6 +27,7 @@ pub use record::topic::{Ownership, Topic, TopicDef};
 pub use record::{Headers, Location, TypeInfo};
 pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
 pub use table::{Table, TableDef};
+pub use topology::Topology;
 
 /// What programs use: `use stream_runtime::prelude::*;`.
 pub mod prelude {

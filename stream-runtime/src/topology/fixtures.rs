@@ -1,0 +1,1 @@
+//! Declarations made by hand, for tests.
