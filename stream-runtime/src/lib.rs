@@ -3,7 +3,10 @@
 
 mod agent;
 mod app;
+#[cfg(feature = "embedded")]
+mod broker;
 mod clock;
+mod cluster;
 mod error;
 mod kafka;
 mod record;
@@ -19,6 +22,7 @@ pub mod __private;
 
 pub use agent::{AgentDef, Event, Form, Key, OnError, Timestamp, TopicUse, Verdict};
 pub use app::settings::{BrokerAddress, Layer, Settings};
+pub use app::{App, Running};
 pub use error::{Error, ErrorKind, Result};
 pub use record::codec::{Codec, CodecError, Encoded};
 pub use record::codecs;
@@ -29,7 +33,24 @@ pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
 pub use table::{Table, TableDef};
 pub use topology::Topology;
 
+/// The embedded development broker: Kafka's wire protocol on a loopback port of this process.
+///
+/// What `embedded://` starts; tests start their own.
+///
+/// ```
+/// use stream_runtime::embedded::{Broker, BrokerOptions, NewTopic};
+///
+/// let broker = Broker::start(BrokerOptions::default())?;
+/// broker.create_topic(NewTopic::new("colors", 8))?;
+/// println!("kcat -b {} -L", broker.bootstrap());
+/// # Ok::<(), stream_runtime::Error>(())
+/// ```
+#[cfg(feature = "embedded")]
+pub mod embedded {
+    pub use crate::broker::{Broker, BrokerOptions, NewTopic};
+}
+
 /// What programs use: `use stream_runtime::prelude::*;`.
 pub mod prelude {
-    pub use crate::{Event, Headers, Key, Records, Stream, Table, Timestamp, Topic};
+    pub use crate::{App, Event, Headers, Key, Records, Stream, Table, Timestamp, Topic};
 }

@@ -29,6 +29,8 @@ pub(crate) struct TaskContext {
     pub open: Cell<Option<usize>>,
     /// Why the open record cannot be done, noted by a call that cannot return it.
     pub failure: RefCell<Option<String>>,
+    /// The size of the largest record the producer takes.
+    pub max_record_bytes: usize,
     /// Not a task: an agent called as a plain function, in a test.
     pub detached: bool,
 }
@@ -48,6 +50,20 @@ impl TaskContext {
     /// Makes the open record fail when its agent is done with it.
     pub(crate) fn fail(&self, reason: String) {
         self.failure.borrow_mut().get_or_insert(reason);
+    }
+
+    /// Whether a record of this size can be sent; if not, the open record fails.
+    pub(crate) fn takes_record_of(&self, topic: &str, bytes: usize) -> bool {
+        let takes = bytes <= self.max_record_bytes;
+        if !takes {
+            self.fail(format!(
+                "a record of {bytes} bytes for topic `{topic}` is larger than the {} bytes that producers send: \
+                 send less, or raise `message.max.bytes` here (`--set message.max.bytes=…`) and \
+                 `max.message.bytes` of the topic",
+                self.max_record_bytes
+            ));
+        }
+        takes
     }
 
     /// The shard of a table, if the task has one.

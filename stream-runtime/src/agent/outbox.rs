@@ -142,6 +142,11 @@ impl Staging<'_> {
         write(&mut self.outbox.bytes).then(|| start..self.outbox.bytes.len())
     }
 
+    /// The size of what was written so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.outbox.bytes.len() - self.start
+    }
+
     /// Keeps the send.
     pub(crate) fn finish(self) {
         self.outbox.entries.push(self.entry);

@@ -72,7 +72,7 @@ impl Emit<'_> {
     /// was processed.
     pub fn topic<K, V>(&mut self, sink: &'static Topic<K, V>, value: &V) {
         let task = self.inbox.task();
-        let Some(name) = task.names.get(sink.def()) else {
+        let Some(name) = task.names.get(sink.def()).cloned() else {
             return task.fail(format!("topic `{}` is not part of this program", sink.def().name));
         };
         let mut outbox = task.outbox.borrow_mut();
@@ -92,6 +92,9 @@ impl Emit<'_> {
                 record.key.is_some()
             });
         });
-        staging.finish();
+        match task.takes_record_of(&name, staging.bytes()) {
+            true => staging.finish(),
+            false => staging.abandon(),
+        }
     }
 }

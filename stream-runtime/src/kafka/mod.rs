@@ -6,6 +6,20 @@
 //!
 //! Not here: what to subscribe to, when to commit, what a task is.
 
+pub(crate) mod cluster;
+
+mod admin;
+mod config;
+mod consumer;
+mod context;
+mod diagnostics;
+mod native;
+mod producer;
+mod reader;
+
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,6 +89,14 @@ pub(crate) trait RecordSink {
     /// no record (transaction markers and compaction leave gaps). Given by [`PartitionReader`] alone.
     fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {
         let _ = (topic, partition, offset);
+    }
+
+    /// The offset at which this partition was to be read is not there: the log was truncated, or the topic
+    /// made anew. Reading it has ended. True when the sink deals with that; otherwise the poll ends in an
+    /// error that names the partition. Given by [`PartitionReader`] alone.
+    fn out_of_range(&mut self, topic: &str, partition: i32) -> bool {
+        let _ = (topic, partition);
+        false
     }
 }
 
@@ -229,13 +251,24 @@ pub(crate) trait Admin: Send + Sync {
     /// The first offset and the one after the last, of each partition.
     fn offset_range(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Vec<(i64, i64)>>;
 
-    /// What the group has committed for these partitions; `None` where nothing.
+    /// What the group has committed for these partitions, with its metadata; `None` where nothing.
+    fn committed_offsets(
+        &self,
+        group: &str,
+        partitions: &[TopicPartition],
+        timeout: Duration,
+    ) -> Result<Vec<Option<CommitOffset>>>;
+
+    /// The same without the metadata.
     fn committed(
         &self,
         group: &str,
         partitions: &[TopicPartition],
         timeout: Duration,
-    ) -> Result<Vec<Option<i64>>>;
+    ) -> Result<Vec<Option<i64>>> {
+        let committed = self.committed_offsets(group, partitions, timeout)?;
+        Ok(committed.into_iter().map(|found| Some(found?.offset)).collect())
+    }
 }
 
 /// How clients reach the cluster and who they are.
@@ -260,7 +293,7 @@ pub(crate) struct ClientSettings {
 /// `wake` is notified whenever a client has something for its owner's next `poll`.
 pub(crate) trait Cluster: Send + Sync {
     fn group_consumer(&self, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>>;
-    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer>>;
+    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>>;
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>>;
     fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>>;
     fn admin(&self) -> Result<Arc<dyn Admin>>;

@@ -178,7 +178,8 @@ impl<K, V> Send<'_, K, V> {
             .partition(self.partition)
             .timestamp(self.timestamp.or_else(|| task.timestamp()));
         match failure {
-            None => staging.finish(),
+            None if task.takes_record_of(def.name, staging.bytes()) => staging.finish(),
+            None => staging.abandon(),
             Some(failure) => {
                 staging.abandon();
                 task.fail(format!(

@@ -39,6 +39,7 @@ thread_local! {
         names: Arc::new(TopicNames::default()),
         open: Cell::new(None),
         failure: RefCell::new(None),
+        max_record_bytes: usize::MAX,
         detached: true,
     });
 }

@@ -1,0 +1,67 @@
+//! [`Cluster`] over rdkafka: Apache Kafka, whatever speaks its protocol, and the embedded broker.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use super::admin::RdKafkaAdmin;
+use super::consumer::RdKafkaGroupConsumer;
+use super::context::Context;
+use super::diagnostics::Diagnostics;
+use super::producer::{RdKafkaAcknowledgedProducer, RdKafkaProducer};
+use super::reader::RdKafkaPartitionReader;
+use super::{
+    AcknowledgedProducer, Admin, ClientSettings, Cluster, GroupConsumer, PartitionReader, Producer, config,
+};
+use crate::error::Result;
+
+/// Makes clients with one set of settings.
+#[derive(Debug)]
+pub(crate) struct RdKafkaCluster {
+    settings: ClientSettings,
+    context: Context,
+}
+
+impl RdKafkaCluster {
+    /// Checks the settings; no connection is made before the first client.
+    ///
+    /// # Errors
+    /// `ErrorKind::Config` when a raw property does not exist, has a wrong value, or is not the user's to set.
+    pub(crate) fn connect(settings: ClientSettings) -> Result<Arc<dyn Cluster>> {
+        config::check(&settings)?;
+        let diagnostics = Arc::new(Diagnostics::new(settings.bootstrap.as_str()));
+        Ok(Arc::new(Self {
+            settings,
+            context: Context { diagnostics },
+        }))
+    }
+}
+
+impl Cluster for RdKafkaCluster {
+    fn group_consumer(&self, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>> {
+        let consumer = RdKafkaGroupConsumer::new(&self.settings, &self.context, wake)?;
+        Ok(Box::new(consumer))
+    }
+
+    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>> {
+        Ok(Box::new(RdKafkaProducer::new(
+            &self.settings,
+            &self.context,
+            wake,
+        )?))
+    }
+
+    fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>> {
+        let producer = RdKafkaAcknowledgedProducer::new(&self.settings, &self.context)?;
+        Ok(Arc::new(producer))
+    }
+
+    fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>> {
+        let reader = RdKafkaPartitionReader::new(&self.settings, &self.context, wake)?;
+        Ok(Box::new(reader))
+    }
+
+    fn admin(&self) -> Result<Arc<dyn Admin>> {
+        Ok(Arc::new(RdKafkaAdmin::new(&self.settings, &self.context)?))
+    }
+}

@@ -1,0 +1,321 @@
+//! A client's queue of events, read one at a time as borrowed values.
+
+use std::ffi::c_void;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use rdkafka::bindings;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+use tokio::sync::Notify;
+
+use super::{borrow_bytes, borrow_text};
+use crate::record::{HeadersRef, RecordRef, pack_header};
+
+/// What a queue gives. Borrows end with the call that got them.
+pub(in crate::kafka) enum Event<'a> {
+    Record(RecordRef<'a>),
+    /// A partition was read up to here.
+    EndOfPartition {
+        topic: &'a str,
+        partition: i32,
+        offset: i64,
+    },
+    /// Partitions to take on or to give back.
+    Rebalance {
+        assign: bool,
+        partitions: Vec<(String, i32)>,
+    },
+    /// A commit ended; `failures` has the partitions with an error of their own.
+    Commit {
+        error: Option<RDKafkaErrorCode>,
+        failures: Vec<(String, i32, RDKafkaErrorCode)>,
+    },
+    /// Records of one batch could not be delivered; the place is that of the first.
+    DeliveryFailed {
+        error: RDKafkaErrorCode,
+        topic: &'a str,
+        partition: i32,
+        records: usize,
+    },
+    /// Anything that went wrong in the client; `at` when it is about one partition.
+    Error {
+        error: RDKafkaErrorCode,
+        fatal: bool,
+        text: &'a str,
+        at: Option<(&'a str, i32)>,
+    },
+    Log {
+        level: i32,
+        facility: &'a str,
+        text: &'a str,
+    },
+    /// Statistics and other things nobody asked for.
+    Other,
+}
+
+/// The queue of a client, and the client itself, which it keeps alive.
+pub(in crate::kafka) struct EventQueue<T> {
+    queue: NonNull<bindings::rd_kafka_queue_t>,
+    /// Where the headers of the record at hand are packed; kept for its capacity.
+    headers: Vec<u8>,
+    /// Notified from librdkafka's threads; dropped after the queue has forgotten it.
+    wake: Option<Arc<Notify>>,
+    /// Dropped last: the queue is part of it.
+    client: T,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread, and this type has one owner.
+unsafe impl<T: Send> Send for EventQueue<T> {}
+
+impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
+    /// The queue of a consumer with a group, on which everything arrives; `None` without a group.
+    pub(in crate::kafka) fn of_consumer(client: BaseConsumer<C>) -> Option<Self> {
+        // SAFETY: the client is alive, and `Self` keeps it so for longer than the queue.
+        let queue = unsafe { bindings::rd_kafka_queue_get_consumer(client.client().native_ptr()) };
+        Self::new(queue, client)
+    }
+}
+
+impl<C: ProducerContext> EventQueue<BaseProducer<C>> {
+    /// The queue of a producer, on which everything arrives.
+    pub(in crate::kafka) fn of_producer(client: BaseProducer<C>) -> Option<Self> {
+        // SAFETY: the client is alive, and `Self` keeps it so for longer than the queue.
+        let queue = unsafe { bindings::rd_kafka_queue_get_main(client.client().native_ptr()) };
+        Self::new(queue, client)
+    }
+}
+
+impl<T> EventQueue<T> {
+    fn new(queue: *mut bindings::rd_kafka_queue_t, client: T) -> Option<Self> {
+        Some(Self {
+            queue: NonNull::new(queue)?,
+            headers: Vec::new(),
+            wake: None,
+            client,
+        })
+    }
+
+    pub(in crate::kafka) fn client(&self) -> &T {
+        &self.client
+    }
+
+    /// Notifies `wake` whenever the queue stops being empty. Edge-triggered: who is woken reads until
+    /// [`next`](Self::next) says false.
+    pub(in crate::kafka) fn notify(&mut self, wake: Arc<Notify>) {
+        unsafe extern "C" fn nonempty(_: *mut bindings::rd_kafka_t, wake: *mut c_void) {
+            // SAFETY: the pointer is that of the `Notify` which `EventQueue` holds until it has unset this
+            // callback; librdkafka calls it under the queue's lock, so none is running after that.
+            unsafe { &*wake.cast::<Notify>() }.notify_one();
+        }
+        let opaque = Arc::as_ptr(&wake).cast_mut().cast();
+        // SAFETY: the queue is ours until `drop`, which unsets the callback before `wake` goes.
+        unsafe { bindings::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(nonempty), opaque) };
+        self.wake = Some(wake);
+    }
+
+    /// Takes the next event, if there is one, without waiting. False when the queue is empty.
+    pub(in crate::kafka) fn next(&mut self, visit: impl FnOnce(Event<'_>)) -> bool {
+        // SAFETY: the queue is ours until `drop`.
+        let event = unsafe { bindings::rd_kafka_queue_poll(self.queue.as_ptr(), 0) };
+        let Some(event) = NonNull::new(event) else {
+            return false;
+        };
+        let event = OwnedEvent(event);
+        // SAFETY: the event is alive until the end of this function, after `visit` has returned.
+        unsafe { read(event.0.as_ptr(), &mut self.headers, visit) };
+        true
+    }
+}
+
+impl<T> Drop for EventQueue<T> {
+    fn drop(&mut self) {
+        // SAFETY: the callback is unset before `wake` is dropped, and the reference taken on creation is
+        // given back once, before the client goes.
+        unsafe {
+            bindings::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            bindings::rd_kafka_queue_destroy(self.queue.as_ptr());
+        }
+    }
+}
+
+struct OwnedEvent(NonNull<bindings::rd_kafka_event_t>);
+
+impl Drop for OwnedEvent {
+    fn drop(&mut self) {
+        // SAFETY: the event came from `rd_kafka_queue_poll` and is destroyed once.
+        unsafe { bindings::rd_kafka_event_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// Reads one event and gives it to `visit`.
+///
+/// # Safety
+/// `event` is a live event that nobody else uses during this call.
+unsafe fn read(event: *mut bindings::rd_kafka_event_t, headers: &mut Vec<u8>, visit: impl FnOnce(Event<'_>)) {
+    // SAFETY (all blocks of this function): the event is alive and ours, and every pointer taken from it
+    // lives as long as it does.
+    match unsafe { bindings::rd_kafka_event_type(event) } {
+        bindings::RD_KAFKA_EVENT_FETCH => {
+            // SAFETY: as above; a fetch event has one message.
+            let message = unsafe { bindings::rd_kafka_event_message_next(event).as_ref() };
+            if let Some(message) = message {
+                // SAFETY: the message belongs to the event.
+                visit(Event::Record(unsafe { record(message, headers) }));
+            }
+        }
+        bindings::RD_KAFKA_EVENT_ERROR => {
+            // SAFETY: as above; the place is a copy that is destroyed once.
+            unsafe {
+                let place = bindings::rd_kafka_event_topic_partition(event);
+                visit(error(event, place.as_ref()));
+                if !place.is_null() {
+                    bindings::rd_kafka_topic_partition_destroy(place);
+                }
+            }
+        }
+        bindings::RD_KAFKA_EVENT_REBALANCE => {
+            // SAFETY: as above.
+            let (error, places) = unsafe { (bindings::rd_kafka_event_error(event), places(event)) };
+            visit(Event::Rebalance {
+                assign: error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
+                partitions: places.iter().map(|place| place_of(place)).collect(),
+            });
+        }
+        bindings::RD_KAFKA_EVENT_OFFSET_COMMIT => {
+            // SAFETY: as above.
+            let (error, places) = unsafe { (bindings::rd_kafka_event_error(event), places(event)) };
+            let failed = places.iter().filter_map(|place| {
+                let (topic, partition) = place_of(place);
+                Some((topic, partition, code(place.err)?))
+            });
+            visit(Event::Commit {
+                error: code(error),
+                failures: failed.collect(),
+            });
+        }
+        bindings::RD_KAFKA_EVENT_DR => {
+            // SAFETY: as above; a delivery report has at least one message.
+            unsafe {
+                let records = bindings::rd_kafka_event_message_count(event);
+                let first = bindings::rd_kafka_event_message_next(event).as_ref();
+                match (code(bindings::rd_kafka_event_error(event)), first) {
+                    (Some(error), Some(first)) => visit(Event::DeliveryFailed {
+                        error,
+                        topic: borrow_text(bindings::rd_kafka_topic_name(first.rkt)),
+                        partition: first.partition,
+                        records,
+                    }),
+                    _ => visit(Event::Other),
+                }
+            }
+        }
+        bindings::RD_KAFKA_EVENT_LOG => {
+            let (mut level, mut facility, mut text) = (0, ptr::null(), ptr::null());
+            // SAFETY: as above; a log event sets all three.
+            unsafe {
+                bindings::rd_kafka_event_log(event, &mut facility, &mut text, &mut level);
+                visit(Event::Log {
+                    level,
+                    facility: borrow_text(facility),
+                    text: borrow_text(text),
+                });
+            }
+        }
+        _ => visit(Event::Other),
+    }
+}
+
+/// # Safety
+/// `message` belongs to a live event.
+unsafe fn record<'a>(message: &'a bindings::rd_kafka_message_t, headers: &'a mut Vec<u8>) -> RecordRef<'a> {
+    headers.clear();
+    // SAFETY: what a message points to lives as long as its event.
+    unsafe {
+        pack_headers(message, headers);
+        RecordRef {
+            topic: borrow_text(bindings::rd_kafka_topic_name(message.rkt)),
+            partition: message.partition,
+            offset: message.offset,
+            timestamp: bindings::rd_kafka_message_timestamp(message, ptr::null_mut()),
+            key: borrow_bytes(message.key, message.key_len),
+            value: borrow_bytes(message.payload, message.len),
+            headers: HeadersRef::new(headers),
+        }
+    }
+}
+
+/// # Safety
+/// `message` belongs to a live event.
+unsafe fn pack_headers(message: &bindings::rd_kafka_message_t, packed: &mut Vec<u8>) {
+    let mut list = ptr::null_mut();
+    // SAFETY: the list belongs to the message, as do the names and values in it.
+    unsafe {
+        if bindings::rd_kafka_message_headers(message, &mut list) != NO_ERROR {
+            return;
+        }
+        let (mut name, mut value, mut length) = (ptr::null(), ptr::null(), 0);
+        for at in 0.. {
+            if bindings::rd_kafka_header_get_all(list, at, &mut name, &mut value, &mut length) != NO_ERROR {
+                return;
+            }
+            pack_header(packed, borrow_text(name), borrow_bytes(value, length));
+        }
+    }
+}
+
+/// # Safety
+/// `event` is a live error event and `place`, if any, is what it gave.
+unsafe fn error<'a>(
+    event: *mut bindings::rd_kafka_event_t,
+    place: Option<&'a bindings::rd_kafka_topic_partition_t>,
+) -> Event<'a> {
+    // SAFETY: the texts belong to the event, the topic to the place; both outlive what is returned here,
+    // which `read` hands on before it destroys them.
+    unsafe {
+        let error = bindings::rd_kafka_event_error(event);
+        let at = place.map(|place| (borrow_text(place.topic), place.partition));
+        match (error, at, place) {
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF, Some((topic, partition)), Some(place)) => {
+                Event::EndOfPartition {
+                    topic,
+                    partition,
+                    offset: place.offset,
+                }
+            }
+            _ => Event::Error {
+                error: error.into(),
+                fatal: bindings::rd_kafka_event_error_is_fatal(event) != 0,
+                text: borrow_text(bindings::rd_kafka_event_error_string(event)),
+                at,
+            },
+        }
+    }
+}
+
+/// The list of partitions that an event carries, empty when it has none.
+///
+/// # Safety
+/// `event` is alive for `'a`.
+unsafe fn places<'a>(event: *mut bindings::rd_kafka_event_t) -> &'a [bindings::rd_kafka_topic_partition_t] {
+    // SAFETY: the list belongs to the event and has `cnt` initialised elements.
+    unsafe {
+        match bindings::rd_kafka_event_topic_partition_list(event).as_ref() {
+            Some(list) if list.cnt > 0 => std::slice::from_raw_parts(list.elems, list.cnt as usize),
+            _ => &[],
+        }
+    }
+}
+
+fn place_of(place: &bindings::rd_kafka_topic_partition_t) -> (String, i32) {
+    // SAFETY: an element of a list owns its topic's name.
+    let topic = unsafe { borrow_text(place.topic) };
+    (topic.to_owned(), place.partition)
+}
+
+const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
+
+fn code(error: RDKafkaRespErr) -> Option<RDKafkaErrorCode> {
+    (error != NO_ERROR).then(|| error.into())
+}

@@ -1,0 +1,153 @@
+//! Sending by topic handle.
+
+use std::ffi::CString;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use rdkafka::bindings;
+use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
+
+use super::queue::EventQueue;
+use crate::kafka::OutgoingRecord;
+use crate::record::HeadersRef;
+
+/// A producer's handles of the topics it has sent to.
+///
+/// `rd_kafka_producev` with a topic's *name* takes the client's write lock and searches its topics at
+/// every record; with a handle it does neither.
+pub(in crate::kafka) struct TopicHandles<C: ProducerContext> {
+    handles: HashMap<Arc<str>, Handle, foldhash::fast::RandomState>,
+    /// Dropped last: the handles are part of the client in it.
+    queue: EventQueue<BaseProducer<C>>,
+}
+
+/// `RD_KAFKA_PARTITION_UA`, a macro with a cast that the bindings leave out.
+const ANY_PARTITION: i32 = -1;
+
+/// Why librdkafka did not take a record.
+pub(in crate::kafka) enum Refusal {
+    Code(RDKafkaErrorCode),
+    /// The topic's name has a NUL in it or is none.
+    Name,
+}
+
+struct Handle(NonNull<bindings::rd_kafka_topic_t>);
+
+// SAFETY: librdkafka's topic handles may be used from any thread.
+unsafe impl Send for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the reference from `rd_kafka_topic_new` is given back once.
+        unsafe { bindings::rd_kafka_topic_destroy(self.0.as_ptr()) }
+    }
+}
+
+impl<C: ProducerContext> TopicHandles<C> {
+    pub(in crate::kafka) fn new(queue: EventQueue<BaseProducer<C>>) -> Self {
+        Self {
+            handles: HashMap::default(),
+            queue,
+        }
+    }
+
+    pub(in crate::kafka) fn client(&self) -> &BaseProducer<C> {
+        self.queue.client()
+    }
+
+    pub(in crate::kafka) fn queue(&mut self) -> &mut EventQueue<BaseProducer<C>> {
+        &mut self.queue
+    }
+
+    /// Queues one record; its bytes are copied.
+    pub(in crate::kafka) fn produce(&mut self, record: &OutgoingRecord<'_>) -> Result<(), Refusal> {
+        let client = self.client().client().native_ptr();
+        let topic = match self.handles.get(record.topic) {
+            Some(handle) => handle.0,
+            None => self.open(record.topic)?,
+        };
+        let headers = (!record.headers.is_empty()).then(|| HeaderList::new(record.headers));
+        let (key, key_length) = parts(record.key);
+        let (value, value_length) = parts(record.value);
+        // SAFETY: the handle belongs to this client; key and value are copied before the call returns; the
+        // header list is the client's when it succeeds and stays ours when it fails.
+        let error = unsafe {
+            bindings::rd_kafka_producev(
+                client,
+                bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_RKT,
+                topic.as_ptr(),
+                bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_PARTITION,
+                record.partition.unwrap_or(ANY_PARTITION),
+                bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_MSGFLAGS,
+                bindings::RD_KAFKA_MSG_F_COPY,
+                bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_VALUE,
+                value,
+                value_length,
+                bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_KEY,
+                key,
+                key_length,
+                bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
+                record.timestamp.unwrap_or(0),
+                bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
+                headers
+                    .as_ref()
+                    .map_or(ptr::null_mut(), |headers| headers.0.as_ptr()),
+                bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_END,
+            )
+        };
+        if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(Refusal::Code(error.into()));
+        }
+        // The record has them now.
+        std::mem::forget(headers);
+        Ok(())
+    }
+
+    fn open(&mut self, name: &Arc<str>) -> Result<NonNull<bindings::rd_kafka_topic_t>, Refusal> {
+        let text = CString::new(name.as_bytes()).map_err(|_| Refusal::Name)?;
+        let client = self.client().client().native_ptr();
+        // SAFETY: the client is alive; no configuration means the client's default for topics.
+        let topic = unsafe { bindings::rd_kafka_topic_new(client, text.as_ptr(), ptr::null_mut()) };
+        let topic = NonNull::new(topic).ok_or(Refusal::Name)?;
+        self.handles.insert(Arc::clone(name), Handle(topic));
+        Ok(topic)
+    }
+}
+
+/// A pointer and a length; the pointer is null for `None` alone, since empty is not null to Kafka.
+fn parts(bytes: Option<&[u8]>) -> (*mut std::ffi::c_void, usize) {
+    bytes.map_or((ptr::null_mut(), 0), |bytes| {
+        (bytes.as_ptr().cast_mut().cast(), bytes.len())
+    })
+}
+
+struct HeaderList(NonNull<bindings::rd_kafka_headers_t>);
+
+impl HeaderList {
+    fn new(packed: &[u8]) -> Self {
+        // SAFETY: the list is created here; names and values are copied into it.
+        unsafe {
+            let list = bindings::rd_kafka_headers_new(4);
+            for (name, value) in HeadersRef::new(packed).iter() {
+                let (value, length) = parts(value);
+                bindings::rd_kafka_header_add(
+                    list,
+                    name.as_ptr().cast(),
+                    name.len().cast_signed(),
+                    value,
+                    length.cast_signed(),
+                );
+            }
+            Self(NonNull::new(list).expect("librdkafka aborts when memory ends"))
+        }
+    }
+}
+
+impl Drop for HeaderList {
+    fn drop(&mut self) {
+        // SAFETY: the list is ours, since no record took it.
+        unsafe { bindings::rd_kafka_headers_destroy(self.0.as_ptr()) }
+    }
+}

@@ -1,0 +1,161 @@
+//! [`PartitionReader`] over rdkafka: a consumer that is assigned partitions and never joins its group.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaErrorCode;
+use tokio::sync::Notify;
+
+use super::consumer::{list_from, list_of, named};
+use super::context::Context;
+use super::diagnostics::Diagnostics;
+use super::native::{Event, EventQueue};
+use super::{ClientSettings, PartitionReader, RecordSink, StartOffset, TopicPartition, config};
+use crate::error::{Error, Result};
+
+/// Reads changelogs.
+pub(super) struct RdKafkaPartitionReader {
+    queue: EventQueue<BaseConsumer<Context>>,
+    reading: HashSet<TopicPartition>,
+    diagnostics: Arc<Diagnostics>,
+}
+
+impl RdKafkaPartitionReader {
+    pub(super) fn new(settings: &ClientSettings, context: &Context, wake: Arc<Notify>) -> Result<Self> {
+        let consumer: BaseConsumer<Context> = config::partition_reader(settings)
+            .create_with_context(context.clone())
+            .map_err(config::refusal)?;
+        let mut queue = EventQueue::of_consumer(consumer)
+            .ok_or_else(|| Error::config("a reader needs the group's id: set the program's id"))?;
+        queue.notify(wake);
+        Ok(Self {
+            queue,
+            reading: HashSet::new(),
+            diagnostics: Arc::clone(&context.diagnostics),
+        })
+    }
+
+    fn consumer(&self) -> &BaseConsumer<Context> {
+        self.queue.client()
+    }
+}
+
+impl PartitionReader for RdKafkaPartitionReader {
+    fn add(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
+        let places = || partitions.iter().map(|(at, _)| at);
+        if let Some((at, _)) = partitions
+            .iter()
+            .find(|(_, start)| *start == StartOffset::Committed)
+        {
+            let place = named([at]);
+            return Err(Error::usage(format!(
+                "{place} is read outside the group, from no committed offset"
+            )));
+        }
+        self.consumer()
+            .incremental_assign(&list_from(partitions))
+            .map_err(|error| {
+                Error::broker(format!("{} cannot be read", named(places()))).with_source(error)
+            })?;
+        self.reading.extend(places().cloned());
+        Ok(())
+    }
+
+    fn remove(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        let known = partitions
+            .iter()
+            .filter(|at| self.reading.contains(at))
+            .collect::<Vec<_>>();
+        self.consumer()
+            .incremental_unassign(&list_of(known.iter().copied()))
+            .map_err(|error| {
+                Error::broker(format!("{} cannot be given up", named(known))).with_source(error)
+            })?;
+        for at in partitions {
+            self.reading.remove(at);
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize> {
+        let (mut records, mut failure) = (0, None);
+        while records < max {
+            let diagnostics = &self.diagnostics;
+            let more = self.queue.next(|event| match event {
+                Event::Record(record) => {
+                    sink.record(record);
+                    records += 1;
+                }
+                Event::EndOfPartition {
+                    topic,
+                    partition,
+                    offset,
+                } => {
+                    sink.end_of_partition(topic, partition, offset);
+                    diagnostics.reached();
+                }
+                Event::Error {
+                    error,
+                    fatal,
+                    text,
+                    at,
+                } => match (verdict(error, fatal, text, at), at) {
+                    (Some(Verdict::OutOfRange(found)), Some((topic, partition))) => {
+                        if !sink.out_of_range(topic, partition) {
+                            failure.get_or_insert(found);
+                        }
+                    }
+                    (Some(Verdict::OutOfRange(found) | Verdict::Hopeless(found)), _) => {
+                        failure.get_or_insert(found);
+                    }
+                    (None, _) => diagnostics.error(error, text),
+                },
+                Event::Log {
+                    level,
+                    facility,
+                    text,
+                } => diagnostics.log(level, facility, text),
+                // A reader has no group to be rebalanced in, and sends and commits nothing.
+                Event::Rebalance { .. }
+                | Event::Commit { .. }
+                | Event::DeliveryFailed { .. }
+                | Event::Other => {}
+            });
+            if !more {
+                break;
+            }
+        }
+        if records > 0 {
+            self.diagnostics.reached();
+        }
+        failure.map_or(Ok(records), Err)
+    }
+}
+
+enum Verdict {
+    /// The offset to start at is not there (any more).
+    OutOfRange(Error),
+    /// Nothing that heals alone.
+    Hopeless(Error),
+}
+
+fn verdict(code: RDKafkaErrorCode, fatal: bool, text: &str, at: Option<(&str, i32)>) -> Option<Verdict> {
+    let place = at.map_or_else(
+        || "a changelog".to_owned(),
+        |(topic, partition)| format!("{topic}[{partition}]"),
+    );
+    match code {
+        RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange => {
+            Some(Verdict::OutOfRange(Error::state(format!(
+                "{place} no longer has the offset that the local state stands at, so it was truncated or made \
+                 anew ({text}): the state must be rebuilt from its beginning"
+            ))))
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => Some(Verdict::Hopeless(Error::broker(format!(
+            "{place}: {text}: grant this client READ on the topic"
+        )))),
+        _ if fatal => Some(Verdict::Hopeless(Error::broker(format!("{place}: {text}")))),
+        _ => None,
+    }
+}
