@@ -44,7 +44,9 @@ impl TaskContext {
 
     /// The event time of what is being written now.
     pub(crate) fn timestamp(&self) -> Option<i64> {
+        // Records of old producers have none, which clients show as −1.
         self.with_open(|record| record.timestamp)
+            .filter(|timestamp| *timestamp >= 0)
     }
 
     /// Makes the open record fail when its agent is done with it.

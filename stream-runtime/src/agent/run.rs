@@ -86,8 +86,9 @@ impl Emit<'_> {
             staging.abandon();
             return task.fail(format!("a value for topic `{name}` does not encode: {error}"));
         }
+        staging.timestamp(task.timestamp());
         task.with_open(|record| {
-            staging.timestamp(Some(record.timestamp)).key(|bytes| {
+            staging.key(|bytes| {
                 bytes.extend_from_slice(record.key.unwrap_or_default());
                 record.key.is_some()
             });

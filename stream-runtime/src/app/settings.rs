@@ -124,8 +124,8 @@ macro_rules! settings {
 
 settings! {
     /// The cluster: `kafka://host:port`, with several hosts `kafka://a:9092,b:9092`; or `embedded://` for the
-    /// development broker inside this process, `embedded://:9093` for one on another port. A missing port is
-    /// 9092.
+    /// development broker inside this process, `embedded://:9093` for one on a port of your choice. A missing
+    /// port is 9092, and any free one for the embedded broker.
     broker: String = "kafka://localhost:9092",
 
     /// Where tables are kept on this machine: `memory://`, restored from their changelogs at every start.

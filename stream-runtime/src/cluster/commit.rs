@@ -17,6 +17,8 @@ use crate::store::Batch;
 
 /// The wait before offsets are sent again.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How often a commit looks whether everything is delivered.
+const DELIVERY_STEP: Duration = Duration::from_millis(1);
 /// How often a commit that does not come through is complained about.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
@@ -263,7 +265,9 @@ impl Commit {
     pub(crate) fn next_step(&self) -> Option<Instant> {
         match self {
             Self::Waiting(_, at) => Some(*at),
-            _ => None,
+            // Deliveries are not reported one by one, so nothing wakes the thread for the last of them.
+            Self::Staging { .. } | Self::Delivering(_) => Some(clock::now() + DELIVERY_STEP),
+            Self::None | Self::Storing(_) => None,
         }
     }
 }

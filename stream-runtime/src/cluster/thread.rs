@@ -32,6 +32,8 @@ const BUDGET: usize = 2_000;
 const STAGED_KEYS: usize = 200_000;
 /// How long a commit waits for agents that are still at a record, before it goes without them.
 const STRAGGLERS: Duration = Duration::from_millis(20);
+/// The wait before a full producer is tried again.
+const PRODUCER_FULL: Duration = Duration::from_millis(1);
 /// The longest sleep of an idle thread: wake-ups by librdkafka are edge-triggered, this is the net below them.
 const TICK: Duration = Duration::from_millis(100);
 /// How often stopped tasks are complained about.
@@ -369,17 +371,19 @@ impl Thread {
         }
         let mut busy = false;
         let mut stopped = false;
+        let mut retry_at: Option<Instant> = None;
+        let mut retry = |at: Instant| retry_at = Some(retry_at.map_or(at, |earliest| earliest.min(at)));
         for task in self.tasks.values_mut() {
             match task.run(self.producer.as_mut(), BUDGET) {
-                Ran::Idle | Ran::Blocked => {}
+                Ran::Idle => {}
                 Ran::Busy => busy = true,
-                Ran::BackingOff(at) => {
-                    self.retry_at = Some(self.retry_at.map_or(at, |earliest| earliest.min(at)))
-                }
+                Ran::Blocked => retry(clock::now() + PRODUCER_FULL),
+                Ran::BackingOff(at) => retry(at),
                 Ran::Stopped => stopped = true,
                 Ran::Refused(reason) => return Err(Error::broker(reason)),
             }
         }
+        self.retry_at = retry_at;
         if stopped {
             self.publish_status();
         }
@@ -419,6 +423,9 @@ impl Thread {
             .collect();
         if wanting.is_empty() {
             self.held_since = None;
+            for task in self.tasks.values_mut() {
+                task.hold = false;
+            }
             if now >= self.next_commit {
                 self.next_commit = now + self.setup.commit_interval;
             }

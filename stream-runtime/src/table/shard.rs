@@ -71,8 +71,10 @@ struct Overlay<K, V> {
     entries: Vec<Entry<K, V>>,
     /// The entries that the open record wrote.
     touched: Vec<usize>,
+    /// Entries that became dirty; what was undone is still in it, and may be in it twice.
+    dirty: Vec<usize>,
     /// How many entries are dirty.
-    dirty: usize,
+    staged: usize,
     hasher: RandomState,
     key_bytes: Vec<u8>,
 }
@@ -110,7 +112,8 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
                 index: HashTable::new(),
                 entries: Vec::new(),
                 touched: Vec::new(),
-                dirty: 0,
+                dirty: Vec::new(),
+                staged: 0,
                 hasher: RandomState::default(),
                 key_bytes: Vec::new(),
             }),
@@ -138,8 +141,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
     {
         let mut overlay = self.borrow();
         let at = self.locate(&mut overlay, key);
-        let before = overlay.entries[at].value.clone();
-        overlay.touch(at, timestamp, || before);
+        overlay.touch(at, timestamp);
         let value = &mut overlay.entries[at].value;
         change(value.get_or_insert_with(self.table.default))
     }
@@ -151,9 +153,8 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
     {
         let mut overlay = self.borrow();
         let at = self.locate(&mut overlay, key);
-        let before = mem::replace(&mut overlay.entries[at].value, value);
-        overlay.touch(at, timestamp, || before.clone());
-        before
+        overlay.touch(at, timestamp);
+        mem::replace(&mut overlay.entries[at].value, value)
     }
 
     pub(super) fn entries(&self) -> Vec<(K, V)> {
@@ -273,12 +274,15 @@ impl<K: TableKey, V> Overlay<K, V> {
         at
     }
 
-    /// Notes that the open record writes entry `at`, whose value was `before`.
-    fn touch(&mut self, at: usize, timestamp: i64, before: impl FnOnce() -> Option<V>) {
+    /// Notes that the open record is about to write entry `at`.
+    fn touch(&mut self, at: usize, timestamp: i64)
+    where
+        V: Clone,
+    {
         let entry = &mut self.entries[at];
         if entry.before.is_none() {
             entry.before = Some(Before {
-                value: before(),
+                value: entry.value.clone(),
                 dirty: entry.dirty,
                 timestamp: entry.timestamp,
             });
@@ -286,7 +290,8 @@ impl<K: TableKey, V> Overlay<K, V> {
         }
         if !entry.dirty {
             entry.dirty = true;
-            self.dirty += 1;
+            self.dirty.push(at);
+            self.staged += 1;
         }
         entry.timestamp = timestamp;
     }
@@ -321,7 +326,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
                 continue;
             };
             if entry.dirty && !before.dirty {
-                overlay.dirty -= 1;
+                overlay.staged -= 1;
             }
             entry.value = before.value;
             entry.dirty = before.dirty;
@@ -330,7 +335,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
     }
 
     fn staged(&self) -> usize {
-        self.borrow().dirty
+        self.borrow().staged
     }
 
     fn stage_into(&self, batch: &mut Batch) -> Result<()> {
@@ -341,7 +346,11 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
                 self.table.def.name
             )));
         };
-        for entry in overlay.entries.iter_mut().filter(|entry| entry.dirty) {
+        for at in overlay.dirty.drain(..) {
+            let entry = &mut overlay.entries[at];
+            if !entry.dirty {
+                continue;
+            }
             let (key, value) = (&entry.key, &entry.value);
             let encoded = batch.push_with(
                 *table,
@@ -363,7 +372,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
             }
             entry.dirty = false;
         }
-        overlay.dirty = 0;
+        overlay.staged = 0;
         if overlay.entries.len() > CACHED_ENTRIES {
             overlay.entries.clear();
             overlay.index.clear();

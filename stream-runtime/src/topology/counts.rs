@@ -79,7 +79,7 @@ fn disagreement(topology: &Topology, sub: &SubTopology, known: &[Known]) -> Stri
             .map(|agent| {
                 let input = topology.topics[agent.input].declared;
                 format!(
-                    "{}, which reads `{input}`",
+                    "{} reading `{input}`",
                     agent_at(agent.def.name, agent.def.location)
                 )
             })

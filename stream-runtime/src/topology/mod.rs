@@ -18,7 +18,7 @@ mod plan;
 mod problems;
 
 #[cfg(test)]
-mod fixtures;
+mod tests;
 
 use std::sync::Arc;
 

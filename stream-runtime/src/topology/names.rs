@@ -82,7 +82,8 @@ fn check_collision(owners: &[Owner<'_>], problems: &mut Problems) {
     }
     let all: Vec<String> = owners.iter().map(|owner| owner.what.clone()).collect();
     let clash = if first.name == second.name {
-        format!("would all be `{}` on the broker", first.name)
+        let all = if owners.len() == 2 { "both" } else { "all" };
+        format!("would {all} be `{}` on the broker", first.name)
     } else {
         let names: Vec<String> = owners.iter().map(|owner| format!("`{}`", owner.name)).collect();
         format!(

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-/// The port of a broker that names none.
+/// The port of an Apache Kafka that names none.
 const DEFAULT_PORT: u16 = 9092;
 
 /// A cluster, and how it is reached.
@@ -57,6 +57,7 @@ fn kafka(hosts: &str) -> Result<BrokerAddress, String> {
     let mut bootstrap = Vec::new();
     for host in hosts.split(',').map(str::trim) {
         let (host, port) = host_and_port(host)?;
+        let port = port.unwrap_or(DEFAULT_PORT);
         if host.is_empty() {
             return Err(
                 "a host is missing; write `kafka://host:9092`, several as `kafka://a:9092,b:9092`".to_owned(),
@@ -74,23 +75,25 @@ fn embedded(rest: &str) -> Result<BrokerAddress, String> {
         return Err("this build has no embedded broker; build it with the feature `embedded`".to_owned());
     }
     let (host, port) = host_and_port(rest)?;
+    // Any free port: several programs may run on one machine, and each tells its own.
+    let port = port.unwrap_or(0);
     match host {
         "" | "localhost" | "127.0.0.1" => Ok(BrokerAddress::Embedded { port }),
         _ => Err(format!(
-            "the embedded broker serves this machine alone, not `{host}`; write `embedded://:{port}`"
+            "the embedded broker serves this machine alone, not `{host}`; write `embedded://`"
         )),
     }
 }
 
-fn host_and_port(text: &str) -> Result<(&str, u16), String> {
+fn host_and_port(text: &str) -> Result<(&str, Option<u16>), String> {
     // The colons of an IPv6 address stand between brackets.
     let after_host = text.rfind(']').map_or(0, |bracket| bracket + 1);
     let Some(colon) = text[after_host..].find(':') else {
-        return Ok((text, DEFAULT_PORT));
+        return Ok((text, None));
     };
     let (host, port) = text.split_at(after_host + colon);
     match port[1..].parse() {
-        Ok(port) => Ok((host, port)),
+        Ok(port) => Ok((host, Some(port))),
         Err(_) => Err(format!("`{}` is not a port, in `{text}`", &port[1..])),
     }
 }

@@ -1,1 +1,0 @@
-//! Declarations made by hand, for tests.
