@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::agree::agent_at;
-use super::problems::{Problems, join};
+use super::problems::Problems;
+use super::prose::join;
 use super::{SubTopology, Topology};
 use crate::record::topic::Ownership;
 

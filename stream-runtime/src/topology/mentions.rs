@@ -26,16 +26,9 @@ pub(super) fn resolve(
         let fitting = candidates.iter().copied();
         fitting.filter(|&at| fits(declared[at].1)).collect()
     };
-    let written = written_module(&segments, agent_module);
-    let preferred = match &written {
-        Some(Written::Exactly(module)) => in_modules(&|of| of == module),
-        Some(Written::EndsWith(suffix)) => in_modules(&|of| ends_with(of, suffix)),
-        None => Vec::new(),
-    };
-    let preferred = if preferred.is_empty() {
-        in_modules(&|of| of == agent_module)
-    } else {
-        preferred
+    let preferred = match written_module(&segments, agent_module) {
+        Written::Exactly(module) => in_modules(&|of| of == module),
+        Written::EndsWith(suffix) => in_modules(&|of| ends_with(of, &suffix)),
     };
     if preferred.is_empty() {
         candidates
@@ -50,8 +43,10 @@ enum Written {
     EndsWith(String),
 }
 
-fn written_module(prefix: &[&str], agent_module: &str) -> Option<Written> {
-    let (first, rest) = prefix.split_first()?;
+fn written_module(prefix: &[&str], agent_module: &str) -> Written {
+    let Some((first, rest)) = prefix.split_first() else {
+        return Written::Exactly(agent_module.to_owned());
+    };
     let mut base: Vec<&str> = agent_module.split("::").collect();
     let mut rest = rest;
     match *first {
@@ -64,10 +59,10 @@ fn written_module(prefix: &[&str], agent_module: &str) -> Option<Written> {
                 rest = further;
             }
         }
-        _ => return Some(Written::EndsWith(prefix.join("::"))),
+        _ => return Written::EndsWith(prefix.join("::")),
     }
     base.extend(rest);
-    Some(Written::Exactly(base.join("::")))
+    Written::Exactly(base.join("::"))
 }
 
 /// Whether the last segments of `module` are `suffix`.
@@ -118,6 +113,8 @@ mod tests {
     fn where_nothing_decides_all_are_meant() {
         check("COUNTS", "app::elsewhere", &[1, 2, 3]);
         check("tables::COUNTS", "app::elsewhere", &[1, 2]);
+        // A module under another name, by `use … as state`: not the agent's own static.
+        check("state::COUNTS", "app::agents", &[1, 2, 3]);
     }
 
     #[test]

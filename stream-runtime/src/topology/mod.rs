@@ -1,8 +1,8 @@
 //! The checked graph of a program as a plain value: topics, agents, tables and the sub-topologies they form.
 //!
 //! Worker, command line, documentation and tests all read this one; nobody derives it a second time. It is
-//! [built](build) from declarations alone, whatever order they come in, and everything that is wrong with
-//! them is said at once. What depends on the broker is a [plan](plan): still a pure function, of the
+//! [built](Topology::build) from declarations alone, whatever order they come in, and everything that is wrong with
+//! them is said at once. What depends on the broker is a [plan]: still a pure function, of the
 //! partition counts that the broker has.
 //!
 //! Not here: collecting the declarations (`registry`), asking the broker and making topics (`kafka`, `app`),
@@ -11,11 +11,17 @@
 mod agree;
 mod build;
 mod counts;
+mod dot;
+mod drawing;
 mod group;
+mod json;
+mod markdown;
 mod mentions;
+mod mermaid;
 mod names;
 mod plan;
 mod problems;
+mod prose;
 
 #[cfg(test)]
 mod tests;
@@ -96,6 +102,11 @@ pub(crate) struct SubTopology {
 }
 
 impl TopicNode {
+    /// Whether an agent reads or writes it.
+    pub(crate) fn is_used(&self) -> bool {
+        !self.read_by.is_empty() || !self.written_by.is_empty()
+    }
+
     /// Whether anything in the program can tell the type of the keys.
     pub(crate) fn knows_keys(&self) -> bool {
         knows_keys(self.def)

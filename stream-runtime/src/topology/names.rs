@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::problems::{Problems, join};
+use super::problems::Problems;
+use super::prose::join;
 use super::{AgentNode, TableNode, TopicNode};
 use crate::record::Location;
 use crate::record::topic::Ownership;

@@ -33,7 +33,8 @@ pub(crate) struct TopicPlan {
     pub partitions: Vec<u32>,
     /// By topic: what it has, or what it is to be created with.
     pub topic_partitions: Vec<u32>,
-    /// External topics that the broker does not have, whoever uses them.
+    /// External topics that agents read or write and the broker does not have. Those that are declared and
+    /// not used, as in a crate that lists the topics of a whole company, are left out.
     pub missing_external: Vec<usize>,
     /// Internal topics and changelogs that the broker does not have.
     pub create: Vec<TopicSpec>,
@@ -71,8 +72,8 @@ impl Topology {
         for (at, topic) in self.topics.iter().enumerate() {
             match topic.ownership {
                 Ownership::Internal => specs.push(topic_spec(topic, topic_partitions[at], defaults)),
-                Ownership::External if !existing.contains_key(&*topic.name) => missing_external.push(at),
-                Ownership::External => {}
+                Ownership::External if existing.contains_key(&*topic.name) || !topic.is_used() => {}
+                Ownership::External => missing_external.push(at),
             }
         }
         let changelogs = self.tables.iter();
@@ -161,8 +162,8 @@ pub(crate) fn check_existing(spec: &TopicSpec, count: u32, config: &[(String, St
     if count != spec.partitions {
         complaints.push(format!(
             "topic `{}` has {} on the broker and this program needs {}: a topic cannot be given fewer, and with \
-             more its keys would move away from their state. Declare the count it has, or delete the topic so \
-             that it is made anew",
+             more its keys would move away from their state. Declare the count it has, or give up its records and \
+             delete the topic, so that it is made anew",
             spec.name,
             partitions(count),
             partitions(spec.partitions)

@@ -33,12 +33,3 @@ impl Problems {
         }
     }
 }
-
-/// `a`, `a and b`, `a, b and c`.
-pub(super) fn join(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [one] => one.clone(),
-        [first @ .., last] => format!("{} and {last}", first.join(", ")),
-    }
-}

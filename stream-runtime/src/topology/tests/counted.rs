@@ -67,9 +67,10 @@ fn missing_external_topics_are_listed_and_not_created() {
         agent("w", topic!(named "input", String)),
         &[topic!(named "output", String)],
     );
-    let plan = plan(&build(&[writer], &[], &[]), &[("output", 4)]);
+    let unused = topic!(UNUSED, "z", String => String);
+    let plan = plan(&build(&[writer], &[unused], &[]), &[("output", 4)]);
     assert_eq!(plan.missing_external, [0]);
-    assert_eq!(plan.topic_partitions, [8, 4]);
+    assert_eq!(plan.topic_partitions, [8, 4, 8]);
     assert!(plan.create.is_empty());
 }
 
