@@ -5,6 +5,8 @@ mod agent;
 mod app;
 #[cfg(feature = "embedded")]
 mod broker;
+#[cfg(feature = "cli")]
+mod cli;
 mod clock;
 mod cluster;
 mod error;

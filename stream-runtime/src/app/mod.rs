@@ -10,7 +10,7 @@ mod topics;
 
 use std::time::Duration;
 
-pub(crate) use feed::{Demo, Feed};
+pub(crate) use feed::{Demo, Feed, deliver, send};
 use launch::{Cancel, LaunchRequest};
 pub(crate) use launch::{Connection, connection};
 pub use running::Running;

@@ -89,8 +89,8 @@ macro_rules! settings {
             /// Raw settings of the Kafka client, by their names in librdkafka: the table `[kafka]` of the
             /// file, `--set linger.ms=0`, `STREAM_KAFKA__LINGER_MS=0`.
             pub kafka: BTreeMap<String, String>,
-            /// Where each value that is no default came from.
-            sources: BTreeMap<&'static str, String>,
+            /// Where each value that is no default came from; raw settings under `kafka.<name>`.
+            sources: BTreeMap<String, String>,
         }
 
         /// Every setting, in the order of the documentation.
@@ -110,7 +110,7 @@ macro_rules! settings {
                 Some(Self {
                     $( $name: $name?, )+
                     kafka: chosen.raw.iter().map(|(&name, raw)| (name.to_owned(), raw.text.to_owned())).collect(),
-                    sources: chosen.settings.iter().map(|(&name, given)| (name, given.origin.to_owned())).collect(),
+                    sources: chosen.sources(),
                 })
             }
 
@@ -183,7 +183,6 @@ impl Settings {
     /// (with the nearest known one), values that do not parse, values that do not fit together.
     pub fn resolve(id: &str, layers: &[Layer]) -> Result<Self> {
         let mut problems = Vec::new();
-        check::id(id, &mut problems);
         let chosen = Chosen::from_layers(id, layers, &mut problems);
         let settings = Self::read(&chosen, &mut problems);
         if let Some(settings) = &settings {
@@ -236,6 +235,12 @@ impl Settings {
         self.sources.get(name).map_or("default", String::as_str)
     }
 
+    /// The raw settings of the client as [`rows`](Self::rows) are.
+    pub(crate) fn raw_rows(&self) -> impl Iterator<Item = (&str, &str, &str)> {
+        let rows = self.kafka.iter();
+        rows.map(|(name, value)| (name.as_str(), value.as_str(), self.source(&layer::raw_name(name))))
+    }
+
     /// Which cluster [`broker`](Self::broker) names.
     ///
     /// # Errors
@@ -283,6 +288,21 @@ impl<'a> Chosen<'a> {
             }
         }
         chosen
+    }
+
+    fn sources(&self) -> BTreeMap<String, String> {
+        let settings = self
+            .settings
+            .iter()
+            .map(|(&name, given)| (name.to_owned(), given));
+        let raw = self
+            .raw
+            .iter()
+            .map(|(name, given)| (layer::raw_name(name), given));
+        settings
+            .chain(raw)
+            .map(|(name, given)| (name, given.origin.to_owned()))
+            .collect()
     }
 
     fn value<T: Value>(&self, name: &'static str, default: &str, problems: &mut Vec<String>) -> Option<T> {

@@ -101,15 +101,6 @@ fn not_shorter(duration: Duration, other: &str, longer: Duration) -> String {
     )
 }
 
-pub(super) fn id(id: &str, problems: &mut Vec<String>) {
-    if !is_topic_name(id) {
-        problems.push(format!(
-            "the program's id `{id}` goes into the names of topics: it may hold letters, digits, `.`, `_` and `-`, \
-             249 at most"
-        ));
-    }
-}
-
 /// Whether Kafka takes this as the name of a topic.
 fn is_topic_name(name: &str) -> bool {
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');

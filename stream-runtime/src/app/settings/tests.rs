@@ -331,16 +331,9 @@ fn values_that_do_not_fit_together_are_refused_at_once() {
 }
 
 #[test]
-fn the_reserved_port_and_odd_names_are_refused() {
+fn the_reserved_port_and_odd_instances_are_refused() {
     assert!(refusal_of("web_port", "6066").contains("the name is reserved"));
     assert!(refusal_of("instance_id", "a b").contains("`instance_id` (code): may hold letters"));
-    let text = Settings::resolve("my app", &[])
-        .expect_err("no name of a topic")
-        .to_string();
-    assert!(
-        text.starts_with("the program's id `my app` goes into the names of topics"),
-        "{text}"
-    );
 }
 
 #[test]
