@@ -105,6 +105,11 @@ impl Group {
         self.members.is_empty() && self.pending.is_empty()
     }
 
+    /// Whether there is nothing that anybody could know of it.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.is_empty() && self.offsets.is_empty() && self.generation == 0
+    }
+
     pub(crate) fn member_mut(&mut self, id: &StrBytes) -> Option<&mut Member> {
         self.members.iter_mut().find(|member| member.id == *id)
     }
