@@ -36,6 +36,8 @@ mod producers;
 mod records;
 mod server;
 mod state;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 /// A running embedded broker. Dropping it stops it and forgets all records.
