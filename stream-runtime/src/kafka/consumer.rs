@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
@@ -61,9 +61,9 @@ struct Committed {
 }
 
 impl RdKafkaGroupConsumer {
-    pub(super) fn new(settings: &ClientSettings, context: &Context, wake: Arc<Notify>) -> Result<Self> {
+    pub(super) fn new(settings: &ClientSettings, diagnostics: &Arc<Diagnostics>, wake: Arc<Notify>) -> Result<Self> {
         let consumer: BaseConsumer<Context> = config::group_consumer(settings)
-            .create_with_context(context.clone())
+            .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
         let mut queue = EventQueue::of_consumer(consumer)
             .ok_or_else(|| Error::config("a member of a group needs the group's id: set the program's id"))?;
@@ -74,7 +74,7 @@ impl RdKafkaGroupConsumer {
             assigned: HashSet::new(),
             paused: HashSet::new(),
             commit: Commit::Idle,
-            diagnostics: Arc::clone(&context.diagnostics),
+            diagnostics: Arc::clone(diagnostics),
         })
     }
 
@@ -254,7 +254,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
                 element.set_metadata(&offset.metadata);
             }
         }
-        match self.consumer().commit(&list, CommitMode::Async) {
+        match self.queue.commit(&list) {
             Ok(()) => {
                 self.commit = Commit::Running;
                 Ok(())
