@@ -32,6 +32,7 @@ pub use record::key::TableKey;
 pub use record::topic::{Ownership, Topic, TopicDef};
 pub use record::{Headers, Location, TypeInfo};
 pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
+pub use stream_macros::{agent, table, topic};
 pub use table::{Table, TableDef};
 pub use topology::Topology;
 
@@ -54,5 +55,7 @@ pub mod embedded {
 
 /// What programs use: `use stream_runtime::prelude::*;`.
 pub mod prelude {
-    pub use crate::{App, Event, Headers, Key, Records, Stream, Table, Timestamp, Topic};
+    pub use crate::{
+        App, Event, Headers, Key, Records, Stream, Table, Timestamp, Topic, agent, table, topic,
+    };
 }

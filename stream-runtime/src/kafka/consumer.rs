@@ -12,7 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
@@ -256,7 +256,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
                 element.set_metadata(&offset.metadata);
             }
         }
-        match self.consumer().commit(&list, CommitMode::Async) {
+        match self.queue.commit(&list) {
             Ok(()) => {
                 self.commit = Commit::Running;
                 Ok(())

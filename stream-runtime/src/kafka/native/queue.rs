@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rdkafka::bindings;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use tokio::sync::Notify;
 
@@ -75,6 +76,22 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
         // SAFETY: the client is alive, and `Self` keeps it so for longer than the queue.
         let queue = unsafe { bindings::rd_kafka_queue_get_consumer(client.client().native_ptr()) };
         Self::new(queue, client)
+    }
+
+    /// Starts a commit whose end comes as [`Event::Commit`]. The end of one that is started through the
+    /// wrapper's `commit` comes nowhere: librdkafka tells it to a C callback alone, and only logs failures.
+    pub(in crate::kafka) fn commit(&self, offsets: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+        // SAFETY: client and queue are alive; the list is copied before the call returns.
+        let error = unsafe {
+            bindings::rd_kafka_commit_queue(
+                self.client.client().native_ptr(),
+                offsets.ptr(),
+                self.queue.as_ptr(),
+                None,
+                ptr::null_mut(),
+            )
+        };
+        code(error).map_or(Ok(()), Err)
     }
 }
 
