@@ -100,7 +100,8 @@ fn main<P: Program>(program: P) -> ExitCode {
         .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
         .collect();
     let mut screen = Screen {
-        out: &mut std::io::stdout().lock(),
+        // Not locked: agents print from their own threads as long as the worker runs.
+        out: &mut std::io::stdout(),
         style: Style::of(&std::io::stdout()),
         variables,
     };
