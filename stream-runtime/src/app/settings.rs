@@ -343,4 +343,6 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
 }
 
 #[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;

@@ -57,9 +57,7 @@ fn draw(facts: &Facts<'_>, settings: &Settings, style: Style) -> String {
 /// The embedded broker says what it is for.
 fn broker(settings: &Settings) -> String {
     match settings.broker_address() {
-        Ok(BrokerAddress::Embedded { port: 0 }) => {
-            "embedded://:0 (any free port; for development)".to_owned()
-        }
+        Ok(BrokerAddress::Embedded { port: 0 }) => "embedded:// (for development)".to_owned(),
         Ok(BrokerAddress::Embedded { port }) => format!("embedded://127.0.0.1:{port} (for development)"),
         _ => settings.broker.clone(),
     }

@@ -4,6 +4,9 @@ use super::Program;
 use crate::app::settings::{BrokerAddress, Settings};
 use crate::error::{Error, Result};
 
+/// Kafka's own.
+const USUAL_PORT: u16 = 9092;
+
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[group(skip)]
 pub(super) struct Flags {
@@ -20,8 +23,10 @@ pub(super) fn run<P: Program>(program: P, settings: &Settings, flags: Flags) -> 
         ));
     }
     let port = match (flags.port, settings.broker_address()?) {
-        (Some(port), _) | (None, BrokerAddress::Embedded { port }) => port,
-        (None, BrokerAddress::Kafka { .. }) => 9092,
+        (Some(port), _) => port,
+        (None, BrokerAddress::Embedded { port }) if port != 0 => port,
+        // Others must find it: never any free port unasked.
+        (None, _) => USUAL_PORT,
     };
     program.run_broker(settings, port)
 }

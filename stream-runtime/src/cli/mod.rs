@@ -17,6 +17,7 @@ mod send;
 mod settings;
 mod tables;
 mod topics;
+mod topology;
 mod worker;
 
 #[cfg(test)]
@@ -63,6 +64,8 @@ enum Command {
     Tables(listing::Flags),
     /// List the topics, compare them with the broker's, create those of the program
     Topics(topics::Flags),
+    /// Print how topics, agents and tables are connected
+    Topology(topology::Flags),
     /// Send records to a topic or an agent
     Send(send::Flags),
     /// Serve the embedded development broker, alone, until Ctrl-C
@@ -97,7 +100,8 @@ fn main<P: Program>(program: P) -> ExitCode {
         .filter_map(|(name, value)| name.into_string().ok().zip(value.into_string().ok()))
         .collect();
     let mut screen = Screen {
-        out: &mut std::io::stdout().lock(),
+        // Not locked: agents print from their own threads as long as the worker runs.
+        out: &mut std::io::stdout(),
         style: Style::of(&std::io::stdout()),
         variables,
     };
@@ -183,6 +187,7 @@ impl Cli {
                 let settings = settings_of(&program, flags, screen)?;
                 topics::run(&program, &settings, topics, screen)
             }
+            Some(Command::Topology(topology)) => topology::run(&program, topology, screen),
             Some(Command::Send(send)) => {
                 let settings = settings_of(&program, flags, screen)?;
                 send::run(&program, &settings, send)

@@ -154,6 +154,13 @@ impl Program for App {
 fn client(id: &str, settings: &Settings) -> Result<Connection> {
     let mut settings = settings.clone();
     if let BrokerAddress::Embedded { port } = settings.broker_address()? {
+        if port == 0 {
+            return Err(Error::config(format!(
+                "`{}` takes any free port, so it cannot be found from here: give the address that the worker tells, \
+                 `--broker kafka://127.0.0.1:<port>`, or start the worker with a port, `--broker embedded://:9092`",
+                settings.broker
+            )));
+        }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|error| {
             Error::broker(format!(

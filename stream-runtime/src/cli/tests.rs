@@ -391,11 +391,22 @@ fn topics_are_created_or_their_commands_printed() {
     assert!(seen.outcome.is_ok());
 
     assert_eq!(
-        printed("topics --print"),
+        printed("topics --print --broker embedded://:9092"),
         "kafka-topics.sh --bootstrap-server 127.0.0.1:9092 --create --if-not-exists --topic \
          colors-colors-count-changelog --partitions 4 --config cleanup.policy=compact\n"
     );
     assert!(refused("topics --check --create").contains("cannot be used with"));
+}
+
+#[test]
+fn the_topology_is_printed_in_four_forms() {
+    assert!(printed("topology").contains("```mermaid"));
+    assert!(printed("topology --format mermaid").starts_with("flowchart"));
+    assert!(printed("topology --format dot").starts_with("digraph"));
+    let json: serde_json::Value =
+        serde_json::from_str(&printed("topology --format json")).expect("it is JSON");
+    assert!(json.is_object());
+    assert!(printed("topology --format json").ends_with("}\n"));
 }
 
 #[test]
@@ -448,6 +459,7 @@ fn the_brokers_port_is_a_flag_or_that_of_the_setting() {
     assert_eq!(asked("broker --broker embedded://:9100"), ["broker port=9100"]);
     assert_eq!(asked("broker --broker kafka://a:1"), ["broker port=9092"]);
     assert_eq!(asked("broker --port 9200"), ["broker port=9200"]);
+    assert_eq!(asked("broker --port 0"), ["broker port=0"]);
 }
 
 #[test]

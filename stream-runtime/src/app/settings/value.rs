@@ -118,7 +118,7 @@ pub(crate) fn format_duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     let (unit, factor) = UNITS
         .iter()
-        .find(|(_, factor)| millis > 0 && millis % u128::from(*factor) == 0)
+        .find(|(_, factor)| millis > 0 && millis.is_multiple_of(u128::from(*factor)))
         .unwrap_or(&("ms", 1));
     format!("{}{unit}", millis / u128::from(*factor))
 }
