@@ -29,6 +29,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use record::codec::{Codec, CodecError, Encoded};
 pub use record::codecs;
 pub use record::key::TableKey;
+pub use record::partitioner::partition_of;
 pub use record::topic::{Ownership, Topic, TopicDef};
 pub use record::{Headers, Location, TypeInfo};
 pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};

@@ -114,10 +114,6 @@ impl InputBuffer {
         self.records.len()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
     /// The bytes of the records that wait.
     pub(crate) fn pending_bytes(&self) -> usize {
         self.bytes.len() - self.consumed

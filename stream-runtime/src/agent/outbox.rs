@@ -93,18 +93,6 @@ impl Outbox {
             self.sent = 0;
         }
     }
-
-    /// The sends of the open record, for tests of agents as functions.
-    pub(crate) fn records(&self) -> impl Iterator<Item = OutgoingRecord<'_>> {
-        self.entries.iter().map(|entry| OutgoingRecord {
-            topic: &entry.topic,
-            partition: entry.partition,
-            key: entry.key.clone().map(|range| &self.bytes[range]),
-            value: entry.value.clone().map(|range| &self.bytes[range]),
-            headers: &self.bytes[entry.headers.clone()],
-            timestamp: entry.timestamp,
-        })
-    }
 }
 
 impl Staging<'_> {
@@ -139,7 +127,8 @@ impl Staging<'_> {
 
     fn part(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> Option<Range<usize>> {
         let start = self.outbox.bytes.len();
-        write(&mut self.outbox.bytes).then(|| start..self.outbox.bytes.len())
+        let present = write(&mut self.outbox.bytes);
+        present.then_some(start..self.outbox.bytes.len())
     }
 
     /// The size of what was written so far.

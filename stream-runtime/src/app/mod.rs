@@ -16,7 +16,7 @@ pub(crate) use launch::{Connection, connection};
 pub use running::Running;
 pub(crate) use running::run_until_stopped;
 use settings::{Layer, Settings};
-pub(crate) use topics::{TopicsReport, check_topics, create_topics, describe_topics};
+pub(crate) use topics::{TopicsReport, check_topics, create_topics};
 
 use crate::agent::AgentDef;
 use crate::error::Result;
@@ -149,9 +149,7 @@ impl App {
             Some(chosen) => {
                 let mentioned = |ident: &str| {
                     let is = |path: &&str| path.rsplit("::").next() == Some(ident);
-                    chosen
-                        .iter()
-                        .any(|agent| agent.mentions.iter().any(|path| is(path)))
+                    chosen.iter().any(|agent| agent.mentions.iter().any(is))
                 };
                 let named = |def: &'static crate::TableDef| {
                     chosen

@@ -10,7 +10,6 @@ use super::settings::Settings;
 use crate::clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kafka::{Admin, CreateOutcome, TopicSpec};
-use crate::record::topic::Ownership;
 use crate::topology::{PlanDefaults, TopicNode, TopicPlan, Topology, check_existing};
 
 /// The longest wait for one answer of the broker.
@@ -136,15 +135,6 @@ pub(super) fn missing_externals(
         .collect())
 }
 
-/// All external topics, as the program declares them.
-pub(super) fn externals(topology: &Topology, settings: &Settings) -> Vec<TopicSpec> {
-    let external = topology
-        .topics
-        .iter()
-        .filter(|topic| topic.ownership == Ownership::External);
-    external.map(|topic| as_declared(topic, settings)).collect()
-}
-
 fn as_declared(topic: &TopicNode, settings: &Settings) -> TopicSpec {
     let def = topic.def;
     let mut config: Vec<_> = def
@@ -250,21 +240,4 @@ pub(crate) fn create_topics(
     let report = check_topics(topology, settings, admin)?;
     create_all(admin, &report.to_create)?;
     Ok(report)
-}
-
-/// All topics as this program would have them where none exists.
-pub(crate) fn describe_topics(topology: &Topology, settings: &Settings) -> Result<Vec<TopicSpec>> {
-    let externals = externals(topology, settings);
-    let existing = externals
-        .iter()
-        .map(|spec| (spec.name.clone(), spec.partitions))
-        .collect();
-    let plan = topology.plan(
-        &existing,
-        &PlanDefaults {
-            partitions: settings.partitions,
-            replication: settings.replication,
-        },
-    )?;
-    Ok(externals.into_iter().chain(plan.create).collect())
 }

@@ -83,11 +83,6 @@ impl Blueprints {
         };
         self.get(task).tables.iter().map(at).collect()
     }
-
-    /// `<sub-topology>/<partition>`.
-    pub(crate) fn name_of(&self, task: TaskId) -> String {
-        format!("{}/{}", self.get(task).name, task.partition)
-    }
 }
 
 impl fmt::Display for TopicPartition {
@@ -144,8 +139,11 @@ mod tests {
         let blueprints = Blueprints(vec![blueprint("a", &["a", "x", "y"]), blueprint("b", &["b"])]);
         assert_eq!(blueprints.lead_topics(), ["a".into(), "b".into()]);
         let tasks = blueprints.tasks_led_by(&[at("b", 1), at("a", 3), at("b", 0), at("unknown", 0)]);
-        let names: Vec<_> = tasks.iter().map(|task| blueprints.name_of(*task)).collect();
-        assert_eq!(names, ["a/3", "b/0", "b/1"]);
+        let numbers: Vec<_> = tasks
+            .iter()
+            .map(|task| (task.sub_topology, task.partition))
+            .collect();
+        assert_eq!(numbers, [(0, 3), (1, 0), (1, 1)]);
         assert_eq!(
             blueprints.inputs_of(tasks[0]),
             [at("a", 3), at("x", 3), at("y", 3)]

@@ -36,10 +36,6 @@ impl<'a> HeadersRef<'a> {
         Self { packed }
     }
 
-    pub(crate) fn is_empty(self) -> bool {
-        self.packed.is_empty()
-    }
-
     /// The packed form, as [`pack_header`] wrote it.
     pub(crate) fn packed(self) -> &'a [u8] {
         self.packed

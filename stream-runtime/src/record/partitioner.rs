@@ -4,14 +4,19 @@
 //! the number of partitions. librdkafka's own default (CRC32) differs and would mis-join silently, so
 //! every producer is set to `murmur2_random` and this function agrees with it.
 
-/// The partition of `key` in a topic of `partitions`.
-pub(crate) fn partition_of(key: &[u8], partitions: u32) -> u32 {
+/// The partition of a key's bytes in a topic of so many partitions: the one that Java's client, and every
+/// producer of this runtime, sends it to.
+///
+/// ```
+/// assert_eq!(stream_runtime::partition_of(b"foobar", 12), 6);
+/// ```
+pub fn partition_of(key: &[u8], partitions: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % partitions.max(1)
 }
 
 /// MurmurHash2 with the seed of Kafka's clients (Austin Appleby's algorithm, public domain; Kafka's
 /// `Utils.murmur2` fixes the seed `0x9747b28c`).
-pub(crate) fn murmur2(data: &[u8]) -> u32 {
+fn murmur2(data: &[u8]) -> u32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;
     let mut hash = SEED ^ (data.len() as u32);

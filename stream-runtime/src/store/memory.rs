@@ -2,9 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 
-use super::{Batch, Store};
+use super::{Batch, Store, Visit};
 use crate::error::Result;
 
 /// All shards of one task in memory. A restart restores them from their changelogs.
@@ -37,7 +36,7 @@ impl Store for MemoryStore {
         Ok(value.is_some())
     }
 
-    fn scan(&self, table: usize, each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()> {
+    fn scan(&self, table: usize, each: &mut Visit<'_>) -> Result<()> {
         let tables = self.tables.borrow();
         let entries = tables.get(table).into_iter().flat_map(|table| &table.entries);
         for (key, value) in entries {
@@ -79,6 +78,8 @@ impl Store for MemoryStore {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
     use crate::store::Write;
 

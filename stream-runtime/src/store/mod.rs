@@ -14,13 +14,16 @@ pub(crate) use memory::MemoryStore;
 
 use crate::error::Result;
 
+/// Takes a key and its value; may break off.
+pub(crate) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// The committed state of one task. `table` is the number of a shard within it.
 pub(crate) trait Store: fmt::Debug {
     /// Calls `read` with the value of a key and returns true, or returns false where there is none.
     fn get(&self, table: usize, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool>;
 
     /// Calls `each` with all entries of a table in the order of their keys, until it breaks.
-    fn scan(&self, table: usize, each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()>;
+    fn scan(&self, table: usize, each: &mut Visit<'_>) -> Result<()>;
 
     /// Applies all of a batch or nothing of it.
     fn apply(&self, batch: &Batch) -> Result<()>;

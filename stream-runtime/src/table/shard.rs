@@ -218,7 +218,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
         key.encode_key(&mut overlay.key_bytes);
         let mut value = None;
         let read = store.get(*table, &overlay.key_bytes, &mut |bytes| {
-            value = Some(self.decode(bytes))
+            value = Some(self.decode(bytes));
         });
         if let Err(error) = read {
             panic!("table `{}` cannot be read: {error}", self.table.def.name);

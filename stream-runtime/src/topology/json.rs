@@ -1,7 +1,6 @@
 //! The topology for other programs.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{AgentNode, SubTopology, TableNode, TopicNode, Topology, prose};
 use crate::agent::{Form, Verdict};
@@ -14,11 +13,6 @@ impl Topology {
     pub fn json(&self) -> String {
         let text = serde_json::to_string_pretty(&JsonTopology::new(self));
         text.expect("it consists of text, numbers and lists") + "\n"
-    }
-
-    /// The same as a value, for documents that it is a part of.
-    pub(crate) fn json_value(&self) -> Value {
-        serde_json::to_value(JsonTopology::new(self)).expect("it consists of text, numbers and lists")
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::agent::Verdict;
-use crate::record::topic::Ownership;
 
 /// The program that every introduction shows.
 fn colors() -> Topology {

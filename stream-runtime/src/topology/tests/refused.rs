@@ -1,7 +1,6 @@
 //! What is refused, one mistake a test, and what the reader is told.
 
 use super::*;
-use crate::record::topic::Ownership;
 
 #[track_caller]
 fn check(message: &str, expected: &str) {
