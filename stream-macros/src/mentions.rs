@@ -85,14 +85,14 @@ mod tests {
     use quote::quote;
 
     #[track_caller]
-    fn check(body: proc_macro2::TokenStream, expected: &[&str]) {
-        assert_eq!(super::mentions(&body), expected);
+    fn check(body: &proc_macro2::TokenStream, expected: &[&str]) {
+        assert_eq!(super::mentions(body), expected);
     }
 
     #[test]
     fn paths_are_kept_as_written() {
         check(
-            quote!({
+            &quote!({
                 COLORS.send(&a, &b).await;
                 super::tables::COUNT.get(&a);
                 ::shop::ORDERS.def();
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn groups_and_macros_are_searched_and_nothing_is_named_twice() {
         check(
-            quote!({
+            &quote!({
                 println!("{}", [COUNT.get(&k), TOTALS.get(&k)]);
                 COUNT.get(&k)
             }),
@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn other_things_are_not_paths_of_statics() {
         check(
-            quote!({
+            &quote!({
                 let x: T = value.MAX;
                 'OUTER: loop {
                     break 'OUTER;
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn a_type_annotation_is_no_path() {
         check(
-            quote!({
+            &quote!({
                 let limit: LIMIT = other;
                 S {
                     field: TOTALS,

@@ -264,14 +264,6 @@ pub(crate) fn deletes_an_empty_group(cluster: &Cluster) {
     let group = unique("group");
     let member = Member::start(cluster, &group, &topic, &[]);
     await_partitions(&member, &[0]);
-    let mut offsets = TopicPartitionList::new();
-    offsets
-        .add_partition_offset(&topic, 0, Offset::Offset(0))
-        .expect("an offset that can be");
-    member
-        .consumer
-        .commit(&offsets, CommitMode::Sync)
-        .expect("it is kept");
     let admin = cluster.admin();
     let delete = |name: &str| {
         let results = cluster

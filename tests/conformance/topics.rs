@@ -98,13 +98,18 @@ pub(crate) fn refuses_unknown_settings(cluster: &Cluster) {
 }
 
 pub(crate) fn knows_no_unknown_topic(cluster: &Cluster) {
-    let name = unique("never");
-    let metadata = client(cluster)
-        .fetch_metadata(Some(&name), DEADLINE)
-        .expect("the broker answers");
-    let topic = metadata.topics().first().expect("it answers for the topic");
-    let code = topic.error().map(RDKafkaErrorCode::from);
-    assert_eq!(code, Some(RDKafkaErrorCode::UnknownTopicOrPartition));
+    let code = |name: &str| {
+        let metadata = client(cluster)
+            .fetch_metadata(Some(name), DEADLINE)
+            .expect("the broker answers");
+        let topic = metadata.topics().first().expect("it answers for the topic");
+        topic.error().map(RDKafkaErrorCode::from)
+    };
+    assert_eq!(
+        code(&unique("never")),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition)
+    );
+    assert_eq!(code("not a name"), Some(RDKafkaErrorCode::InvalidTopic));
 }
 
 pub(crate) fn deletes(cluster: &Cluster) {

@@ -38,17 +38,18 @@ impl std::fmt::Debug for Running {
     }
 }
 
+/// Dropped from the first to the last: the broker, if it is ours, goes when nobody talks to it any more.
 pub(super) struct Parts {
     pub id: String,
     pub topology: Arc<Topology>,
     pub plan: TopicPlan,
-    pub connection: Connection,
-    pub admin: Arc<dyn Admin>,
     pub threads: Vec<ThreadHandle>,
     /// Notified when a thread ends.
     pub ended: Arc<Notify>,
     #[expect(dead_code, reason = "sends from outside agents work as long as it lives")]
     pub program: ProgramGuard,
+    pub admin: Arc<dyn Admin>,
+    pub connection: Connection,
 }
 
 impl Running {
@@ -194,10 +195,14 @@ impl Running {
     }
 
     fn shut_down(&mut self) -> Result<Rows> {
-        let stopped = self.stopped_tasks();
         let Some(parts) = self.parts.take() else {
             return Ok(Rows::new());
         };
+        let stopped: Vec<_> = parts
+            .threads
+            .iter()
+            .flat_map(|thread| thread.status().stopped())
+            .collect();
         for thread in &parts.threads {
             thread.tell(Command::Stop);
         }

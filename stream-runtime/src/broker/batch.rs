@@ -106,10 +106,6 @@ impl Batch {
         self.attributes & TRANSACTIONAL != 0
     }
 
-    pub(crate) fn is_control(&self) -> bool {
-        self.attributes & CONTROL != 0
-    }
-
     /// Whether every record has the time of the append, not one of its own.
     pub(crate) fn has_append_time(&self) -> bool {
         self.attributes & LOG_APPEND_TIME != 0

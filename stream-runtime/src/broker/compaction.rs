@@ -23,28 +23,10 @@ pub(crate) fn compact(log: &mut Log, now_ms: i64, config: &TopicConfig) -> bool 
     if !is_due(log, end, now_ms, config) {
         return false;
     }
-    let decoded: Vec<(&Batch, Option<Vec<RawRecord>>)> = log
-        .batches()
-        .iter()
-        .take_while(|batch| batch.base_offset < end)
-        .map(|batch| {
-            (
-                batch,
-                if batch.is_control() {
-                    None
-                } else {
-                    records::decode(batch)
-                },
-            )
-        })
-        .collect();
-    let latest = latest_offsets(&decoded, log.cleaned_to);
-    let kept = decoded
-        .iter()
-        .filter_map(|(batch, records)| match records {
-            Some(records) => keep(batch, records, &latest, now_ms, config),
-            None => Some((*batch).clone()),
-        })
+    let latest = latest_offsets(log, end);
+    let cleanable = log.batches().iter().take_while(|batch| batch.base_offset < end);
+    let kept = cleanable
+        .filter_map(|batch| keep(batch, &latest, now_ms, config))
         .collect();
     log.replace_before(end, kept);
     true
@@ -53,54 +35,46 @@ pub(crate) fn compact(log: &mut Log, now_ms: i64, config: &TopicConfig) -> bool 
 /// The first offset that must stay as it is.
 fn cleanable_end(log: &Log, now_ms: i64, config: &TopicConfig) -> i64 {
     let active = log.active_start();
+    if config.min_compaction_lag_ms == 0 {
+        return active;
+    }
     let young = now_ms.saturating_sub(config.min_compaction_lag_ms);
-    let first_young = log.batches().iter().find(|batch| {
-        config.min_compaction_lag_ms > 0 && batch.max_timestamp > young && batch.base_offset >= log.cleaned_to
-    });
+    let first_young = log.dirty().find(|batch| batch.max_timestamp > young);
     first_young.map_or(active, |batch| active.min(batch.base_offset))
 }
 
 fn is_due(log: &Log, end: i64, now_ms: i64, config: &TopicConfig) -> bool {
-    let (mut clean, mut dirty) = (0_usize, 0_usize);
-    let mut tombstones_due = false;
-    for batch in log.batches().iter().take_while(|batch| batch.base_offset < end) {
-        if batch.base_offset < log.cleaned_to {
-            clean += batch.len();
-            tombstones_due |= batch.delete_horizon.is_some_and(|horizon| horizon <= now_ms);
-        } else {
-            dirty += batch.len();
-        }
+    if log.tombstones_due().is_some_and(|horizon| horizon <= now_ms) {
+        return true;
     }
+    // Asked twice a second of every partition, so the common case looks at no batch.
+    if end <= log.cleaned_to() {
+        return false;
+    }
+    let dirty: usize = log
+        .dirty()
+        .take_while(|batch| batch.base_offset < end)
+        .map(Batch::len)
+        .sum();
     #[allow(clippy::cast_precision_loss, reason = "a ratio of sizes far below 2^52")]
-    let ratio = dirty as f64 / ((clean + dirty).max(1)) as f64;
-    tombstones_due || (dirty > 0 && ratio >= config.min_cleanable_dirty_ratio)
+    let ratio = dirty as f64 / ((log.clean_bytes() + dirty).max(1)) as f64;
+    dirty > 0 && ratio >= config.min_cleanable_dirty_ratio
 }
 
 /// The last offset of every key of the dirty part: what is clean holds each of its keys once.
-fn latest_offsets(decoded: &[(&Batch, Option<Vec<RawRecord>>)], cleaned_to: i64) -> HashMap<Bytes, i64> {
-    let mut latest = HashMap::new();
-    for record in decoded
-        .iter()
-        .filter_map(|(_, records)| records.as_ref())
-        .flatten()
-    {
-        if let Some(key) = &record.key
-            && record.offset >= cleaned_to
-        {
-            latest.insert(key.clone(), record.offset);
-        }
-    }
-    latest
+fn latest_offsets(log: &Log, end: i64) -> HashMap<Bytes, i64> {
+    let dirty = log.dirty().take_while(|batch| batch.base_offset < end);
+    let records = dirty.filter_map(records::decode).flatten();
+    records
+        .filter_map(|record| Some((record.key?, record.offset)))
+        .collect()
 }
 
 /// What stays of a batch; `None` when nothing does.
-fn keep(
-    batch: &Batch,
-    records: &[RawRecord],
-    latest: &HashMap<Bytes, i64>,
-    now_ms: i64,
-    config: &TopicConfig,
-) -> Option<Batch> {
+fn keep(batch: &Batch, latest: &HashMap<Bytes, i64>, now_ms: i64, config: &TopicConfig) -> Option<Batch> {
+    let Some(records) = records::decode(batch) else {
+        return Some(batch.clone());
+    };
     let tombstones_due = batch.delete_horizon.is_some_and(|horizon| horizon <= now_ms);
     let stays = |record: &&RawRecord| {
         let Some(key) = &record.key else { return false };

@@ -1,7 +1,7 @@
 //! All consumer groups: which there are, who may change them, and the offsets they committed.
 //!
 //! What happens inside a group is [`super::group`]'s. A group comes to be when it is joined or when
-//! offsets are committed for it, and goes when it is deleted, or is empty and has no offsets.
+//! offsets are committed for it, and goes when it is deleted, or when nobody came after all.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
@@ -69,7 +69,7 @@ impl Groups {
             },
         );
         group.schedule(timers);
-        if group.is_empty() && group.offsets.is_empty() {
+        if group.is_nothing() {
             self.by_id.remove(id);
         }
         Some(result)
@@ -246,8 +246,7 @@ impl Groups {
         for group in self.by_id.values_mut() {
             group.offsets.retain(|(name, _), _| name != topic);
         }
-        self.by_id
-            .retain(|_, group| !(group.is_empty() && group.offsets.is_empty()));
+        self.by_id.retain(|_, group| !group.is_nothing());
     }
 
     /// What a group committed for a partition.

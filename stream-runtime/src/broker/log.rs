@@ -23,8 +23,7 @@ pub(crate) struct Log {
     next: i64,
     bytes: usize,
     active: Segment,
-    /// Everything below was compacted before.
-    pub(super) cleaned_to: i64,
+    clean: Clean,
 }
 
 /// The end of the log that compaction leaves alone.
@@ -34,6 +33,15 @@ struct Segment {
     bytes: usize,
     /// When its first batch was appended.
     since_ms: Option<i64>,
+}
+
+/// The beginning of the log that was compacted before.
+#[derive(Debug, Default, Clone, Copy)]
+struct Clean {
+    end: i64,
+    bytes: usize,
+    /// When the first of its tombstones may go.
+    tombstones_due: Option<i64>,
 }
 
 /// What a consumer gets of one partition.
@@ -96,6 +104,29 @@ impl Log {
     pub(super) fn active_start(&self) -> i64 {
         let last = self.batches.back().map_or(self.next, |batch| batch.base_offset);
         self.active.start.min(last)
+    }
+
+    /// Everything below was compacted before.
+    pub(super) fn cleaned_to(&self) -> i64 {
+        self.clean.end
+    }
+
+    /// The size of what was compacted before, at that time.
+    pub(super) fn clean_bytes(&self) -> usize {
+        self.clean.bytes
+    }
+
+    /// When the first tombstone of what was compacted before may go.
+    pub(super) fn tombstones_due(&self) -> Option<i64> {
+        self.clean.tombstones_due
+    }
+
+    /// What was never compacted.
+    pub(super) fn dirty(&self) -> impl Iterator<Item = &Batch> {
+        let first = self
+            .batches
+            .partition_point(|batch| batch.base_offset < self.clean.end);
+        self.batches.range(first..)
     }
 
     /// The batches from the one that holds `offset`, up to `max_bytes`.
@@ -212,10 +243,16 @@ impl Log {
         while self.batches.front().is_some_and(|batch| batch.base_offset < end) {
             self.drop_first();
         }
+        let bytes = kept.iter().map(Batch::len).sum();
+        let tombstones_due = kept.iter().filter_map(|batch| batch.delete_horizon).min();
+        self.clean = Clean {
+            end,
+            bytes,
+            tombstones_due,
+        };
+        self.bytes += bytes;
         for batch in kept.into_iter().rev() {
-            self.bytes += batch.len();
             self.batches.push_front(batch);
         }
-        self.cleaned_to = end;
     }
 }

@@ -8,6 +8,8 @@
 //! sent; no input makes it panic. Not here: replication, authentication, disks, fetch sessions,
 //! transactions, and the group protocol of KIP-848.
 
+#![forbid(unsafe_code)]
+
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::mpsc::sync_channel;
@@ -33,9 +35,12 @@ mod group;
 mod log;
 mod member;
 mod producers;
+mod rebalance;
 mod records;
 mod server;
 mod state;
+#[cfg(test)]
+mod tests;
 mod topics;
 
 /// A running embedded broker. Dropping it stops it and forgets all records.

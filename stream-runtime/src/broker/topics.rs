@@ -243,7 +243,12 @@ fn check_batch(batch: &Batch, config: &TopicConfig, now: Now) -> Result<(), Resp
     Ok(())
 }
 
-fn check_name(name: &str) -> Result<(), String> {
+/// Whether a topic may have this name.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("the topic name must not be empty".to_owned());
     }

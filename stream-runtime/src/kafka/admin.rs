@@ -16,6 +16,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use super::consumer::{list_of, named};
 use super::context::Context;
+use super::diagnostics::Diagnostics;
 use super::{
     Admin, ClientSettings, CommitOffset, CreateOutcome, TopicDescription, TopicPartition, TopicSpec, config,
 };
@@ -28,20 +29,20 @@ const CREATION_STEP: Duration = Duration::from_millis(20);
 /// Questions to the cluster.
 pub(super) struct RdKafkaAdmin {
     settings: ClientSettings,
-    context: Context,
+    diagnostics: Arc<Diagnostics>,
     client: AdminClient<Context>,
     /// A consumer a group, made when first asked: librdkafka finds a group's offsets for its members alone.
     groups: Mutex<HashMap<String, Arc<BaseConsumer<Context>>>>,
 }
 
 impl RdKafkaAdmin {
-    pub(super) fn new(settings: &ClientSettings, context: &Context) -> Result<Self> {
+    pub(super) fn new(settings: &ClientSettings, diagnostics: &Arc<Diagnostics>) -> Result<Self> {
         let client = config::admin(settings)
-            .create_with_context(context.clone())
+            .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
         Ok(Self {
             settings: settings.clone(),
-            context: context.clone(),
+            diagnostics: Arc::clone(diagnostics),
             client,
             groups: Mutex::default(),
         })
@@ -52,7 +53,7 @@ impl RdKafkaAdmin {
         let metadata = self.client.inner().fetch_metadata(None, timeout);
         let metadata =
             metadata.map_err(|error| self.failure("the topics were not listed", timeout, error))?;
-        self.context.diagnostics.reached();
+        self.diagnostics.reached();
         Ok(metadata)
     }
 
@@ -62,7 +63,7 @@ impl RdKafkaAdmin {
             return Ok(Arc::clone(consumer));
         }
         let consumer = config::offsets(&self.settings, group)
-            .create_with_context(self.context.clone())
+            .create_with_context(Context::new(&self.diagnostics))
             .map_err(config::refusal)?;
         let consumer = Arc::new(consumer);
         groups.insert(group.to_owned(), Arc::clone(&consumer));
@@ -89,7 +90,7 @@ impl RdKafkaAdmin {
     }
 
     fn failure(&self, what: &str, timeout: Duration, error: KafkaError) -> Error {
-        let bootstrap = self.context.diagnostics.bootstrap();
+        let bootstrap = self.diagnostics.bootstrap();
         let code = match &error {
             KafkaError::AdminOp(code) => Some(*code),
             error => error.rdkafka_error_code(),

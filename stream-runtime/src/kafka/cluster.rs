@@ -6,7 +6,6 @@ use tokio::sync::Notify;
 
 use super::admin::RdKafkaAdmin;
 use super::consumer::RdKafkaGroupConsumer;
-use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::producer::{RdKafkaAcknowledgedProducer, RdKafkaProducer};
 use super::reader::RdKafkaPartitionReader;
@@ -16,10 +15,9 @@ use super::{
 use crate::error::Result;
 
 /// Makes clients with one set of settings.
-#[derive(Debug)]
 pub(crate) struct RdKafkaCluster {
     settings: ClientSettings,
-    context: Context,
+    diagnostics: Arc<Diagnostics>,
 }
 
 impl RdKafkaCluster {
@@ -32,36 +30,36 @@ impl RdKafkaCluster {
         let diagnostics = Arc::new(Diagnostics::new(settings.bootstrap.as_str()));
         Ok(Arc::new(Self {
             settings,
-            context: Context { diagnostics },
+            diagnostics,
         }))
     }
 }
 
 impl Cluster for RdKafkaCluster {
     fn group_consumer(&self, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>> {
-        let consumer = RdKafkaGroupConsumer::new(&self.settings, &self.context, wake)?;
+        let consumer = RdKafkaGroupConsumer::new(&self.settings, &self.diagnostics, wake)?;
         Ok(Box::new(consumer))
     }
 
     fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>> {
         Ok(Box::new(RdKafkaProducer::new(
             &self.settings,
-            &self.context,
+            &self.diagnostics,
             wake,
         )?))
     }
 
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>> {
-        let producer = RdKafkaAcknowledgedProducer::new(&self.settings, &self.context)?;
+        let producer = RdKafkaAcknowledgedProducer::new(&self.settings, &self.diagnostics)?;
         Ok(Arc::new(producer))
     }
 
     fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>> {
-        let reader = RdKafkaPartitionReader::new(&self.settings, &self.context, wake)?;
+        let reader = RdKafkaPartitionReader::new(&self.settings, &self.diagnostics, wake)?;
         Ok(Box::new(reader))
     }
 
     fn admin(&self) -> Result<Arc<dyn Admin>> {
-        Ok(Arc::new(RdKafkaAdmin::new(&self.settings, &self.context)?))
+        Ok(Arc::new(RdKafkaAdmin::new(&self.settings, &self.diagnostics)?))
     }
 }

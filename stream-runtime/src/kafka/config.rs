@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
 use super::ClientSettings;
-use super::native::known_properties;
+use super::native::{ALIASES, known_properties};
 use crate::error::{Error, Result};
 
 /// Properties that are not the user's to set, and what to do instead.
@@ -217,6 +217,14 @@ fn fetching(config: &mut ClientConfig, queue_kilobytes: u32) {
 
 fn raw(config: &mut ClientConfig, settings: &ClientSettings) {
     for (name, value) in &settings.raw {
+        // Under both names a property would be set twice, in no certain order.
+        for (alias, full) in ALIASES {
+            if name == alias {
+                config.remove(full);
+            } else if name == full {
+                config.remove(alias);
+            }
+        }
         config.set(name, value);
     }
 }
@@ -307,6 +315,11 @@ pub(super) mod tests {
         assert_eq!(
             producer(&with_raw("linger.ms", "40")).get("linger.ms"),
             Some("40")
+        );
+        let config = producer(&with_raw("queue.buffering.max.ms", "40"));
+        assert_eq!(
+            (config.get("linger.ms"), config.get("queue.buffering.max.ms")),
+            (None, Some("40"))
         );
         let config = group_consumer(&with_raw("group.protocol", "consumer"));
         assert_eq!(config.get("session.timeout.ms"), None);

@@ -61,9 +61,13 @@ struct Committed {
 }
 
 impl RdKafkaGroupConsumer {
-    pub(super) fn new(settings: &ClientSettings, context: &Context, wake: Arc<Notify>) -> Result<Self> {
+    pub(super) fn new(
+        settings: &ClientSettings,
+        diagnostics: &Arc<Diagnostics>,
+        wake: Arc<Notify>,
+    ) -> Result<Self> {
         let consumer: BaseConsumer<Context> = config::group_consumer(settings)
-            .create_with_context(context.clone())
+            .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
         let mut queue = EventQueue::of_consumer(consumer)
             .ok_or_else(|| Error::config("a member of a group needs the group's id: set the program's id"))?;
@@ -74,7 +78,7 @@ impl RdKafkaGroupConsumer {
             assigned: HashSet::new(),
             paused: HashSet::new(),
             commit: Commit::Idle,
-            diagnostics: Arc::clone(&context.diagnostics),
+            diagnostics: Arc::clone(diagnostics),
         })
     }
 

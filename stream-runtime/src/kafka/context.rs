@@ -4,6 +4,7 @@
 //! remains is what rdkafka polls itself: a client that is being dropped, and the admin client.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -15,10 +16,21 @@ use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::diagnostics::Diagnostics;
 
-/// The context of every client.
-#[derive(Debug, Clone)]
+/// The context of one client.
+#[derive(Debug)]
 pub(super) struct Context {
-    pub(super) diagnostics: Arc<Diagnostics>,
+    diagnostics: Arc<Diagnostics>,
+    /// The closing consumer has given up its partitions.
+    given_up: AtomicBool,
+}
+
+impl Context {
+    pub(super) fn new(diagnostics: &Arc<Diagnostics>) -> Self {
+        Self {
+            diagnostics: Arc::clone(diagnostics),
+            given_up: AtomicBool::new(false),
+        }
+    }
 }
 
 impl ClientContext for Context {
@@ -37,7 +49,14 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {
     /// Gives up everything at once. rdkafka polls a consumer itself only while it drops it, and then waits
     /// for this answer for ever.
+    ///
+    /// Once and not again: an event that was queued before the closing and that of the closing itself are
+    /// answered by the same call, and a second one can wait for ever in a group that has already ended
+    /// (librdkafka serves its operations no more, nor refuses those that came just before).
     fn rebalance(&self, consumer: &BaseConsumer<Self>, _: RDKafkaRespErr, _: &mut TopicPartitionList) {
+        if self.given_up.swap(true, Ordering::Relaxed) {
+            return;
+        }
         if let Err(error) = consumer.unassign() {
             tracing::warn!(target: "stream_runtime::kafka", "partitions could not be given up: {error}");
         }

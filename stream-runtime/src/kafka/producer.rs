@@ -31,16 +31,20 @@ pub(super) struct RdKafkaProducer {
 }
 
 impl RdKafkaProducer {
-    pub(super) fn new(settings: &ClientSettings, context: &Context, wake: Arc<Notify>) -> Result<Self> {
+    pub(super) fn new(
+        settings: &ClientSettings,
+        diagnostics: &Arc<Diagnostics>,
+        wake: Arc<Notify>,
+    ) -> Result<Self> {
         let producer: BaseProducer<Context> = config::producer(settings)
-            .create_with_context(context.clone())
+            .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
         let mut queue = EventQueue::of_producer(producer).expect("a producer has a main queue");
         queue.notify(wake);
         Ok(Self {
             topics: TopicHandles::new(queue),
             failure: None,
-            diagnostics: Arc::clone(&context.diagnostics),
+            diagnostics: Arc::clone(diagnostics),
         })
     }
 }
@@ -155,9 +159,9 @@ pub(super) struct RdKafkaAcknowledgedProducer {
 }
 
 impl RdKafkaAcknowledgedProducer {
-    pub(super) fn new(settings: &ClientSettings, context: &Context) -> Result<Self> {
+    pub(super) fn new(settings: &ClientSettings, diagnostics: &Arc<Diagnostics>) -> Result<Self> {
         let producer = config::acknowledged_producer(settings)
-            .create_with_context(context.clone())
+            .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
         Ok(Self { producer })
     }

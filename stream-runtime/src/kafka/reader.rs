@@ -22,9 +22,13 @@ pub(super) struct RdKafkaPartitionReader {
 }
 
 impl RdKafkaPartitionReader {
-    pub(super) fn new(settings: &ClientSettings, context: &Context, wake: Arc<Notify>) -> Result<Self> {
+    pub(super) fn new(
+        settings: &ClientSettings,
+        diagnostics: &Arc<Diagnostics>,
+        wake: Arc<Notify>,
+    ) -> Result<Self> {
         let consumer: BaseConsumer<Context> = config::partition_reader(settings)
-            .create_with_context(context.clone())
+            .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
         let mut queue = EventQueue::of_consumer(consumer)
             .ok_or_else(|| Error::config("a reader needs the group's id: set the program's id"))?;
@@ -32,7 +36,7 @@ impl RdKafkaPartitionReader {
         Ok(Self {
             queue,
             reading: HashSet::new(),
-            diagnostics: Arc::clone(&context.diagnostics),
+            diagnostics: Arc::clone(diagnostics),
         })
     }
 

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::super::batch::LEADER_EPOCH;
 use super::super::config::TopicConfig;
 use super::super::state::{CLUSTER, NODE, Now, State};
-use super::super::topics::Topic;
+use super::super::topics::{Topic, check_name};
 use super::text;
 
 /// Authorized operations that were not asked for.
@@ -64,11 +64,14 @@ fn all(state: &State) -> Vec<MetadataResponseTopic> {
 
 fn by_name(state: &mut State, now: Now, name: &TopicName, may_create: bool) -> MetadataResponseTopic {
     if state.topics.get(name).is_none() && may_create {
-        // A name that is not allowed is answered below as one that is not known.
+        // A name that is not allowed is refused below.
         state.topics.create(name, None, TopicConfig::default(), now).ok();
     }
     match state.topics.get(name) {
         Some(topic) => describe(name, topic),
+        None if check_name(name).is_err() => {
+            unknown(ResponseError::InvalidTopicException).with_name(Some(name.clone()))
+        }
         None => unknown(ResponseError::UnknownTopicOrPartition).with_name(Some(name.clone())),
     }
 }

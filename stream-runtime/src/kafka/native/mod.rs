@@ -15,7 +15,7 @@ mod properties;
 mod queue;
 mod topics;
 
-pub(super) use properties::known_properties;
+pub(super) use properties::{ALIASES, known_properties};
 pub(super) use queue::{Event, EventQueue};
 pub(super) use topics::{Refusal, TopicHandles};
 

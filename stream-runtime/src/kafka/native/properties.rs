@@ -4,9 +4,33 @@ use rdkafka::bindings;
 
 use super::borrow_text;
 
-/// Every property of clients and topics, in librdkafka's order.
+/// Properties with a second name, which librdkafka keeps out of its lists.
+pub(in crate::kafka) const ALIASES: [(&str, &str); 11] = [
+    ("acks", "request.required.acks"),
+    ("bootstrap.servers", "metadata.broker.list"),
+    ("compression.type", "compression.codec"),
+    ("delivery.timeout.ms", "message.timeout.ms"),
+    ("linger.ms", "queue.buffering.max.ms"),
+    ("max.in.flight", "max.in.flight.requests.per.connection"),
+    ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
+    ("retries", "message.send.max.retries"),
+    ("sasl.mechanism", "sasl.mechanisms"),
+    (
+        "sasl.oauthbearer.client.credentials.client.id",
+        "sasl.oauthbearer.client.id",
+    ),
+    (
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.client.secret",
+    ),
+];
+
+/// Every property of clients and topics.
 pub(in crate::kafka) fn known_properties() -> Vec<String> {
-    let mut names = Vec::new();
+    let mut names = ALIASES
+        .iter()
+        .map(|(alias, _)| (*alias).to_owned())
+        .collect::<Vec<_>>();
     // SAFETY: the configurations are created here, dumped and destroyed; a dump of `count` strings holds
     // name and value in turn and is freed after the names were copied.
     unsafe {
