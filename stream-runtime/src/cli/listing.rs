@@ -124,15 +124,32 @@ pub(super) fn draw(
     if style == Style::Box {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
-    // So that the first column's edge stands behind the title.
-    if let Some(first) = table.column_mut(0) {
-        let width = u16::try_from(title.chars().count()).unwrap_or(u16::MAX);
-        first.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
-    }
+    keep_widths(&mut table, title);
     let drawn = table.to_string();
     let (corner, edge) = drawn.split_at(drawn.chars().next().map_or(0, char::len_utf8));
     let edge: String = edge.chars().skip(title.chars().count()).collect();
     format!("{corner}{title}{edge}\n")
+}
+
+/// Prose in a narrower column cannot be read; rather the lines are longer than the terminal is wide.
+const READABLE: u16 = 26;
+
+/// Names stay in one piece, the last column wraps; the first is as wide as the title in its edge.
+fn keep_widths(table: &mut Table, title: &str) {
+    let title = u16::try_from(title.chars().count()).unwrap_or(u16::MAX);
+    let contents = table.column_max_content_widths();
+    let last = contents.len().saturating_sub(1);
+    for (at, (column, content)) in table.column_iter_mut().zip(contents).enumerate() {
+        let with_spaces = content.saturating_add(2);
+        if at == 0 && with_spaces < title {
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(title)));
+        } else if at < last {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        } else {
+            let width = with_spaces.min(READABLE);
+            column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+        }
+    }
 }
 
 fn plain(table: &mut Table) -> String {
