@@ -201,9 +201,11 @@ fn check(output: &str, records: u64) -> Outcome {
     consumer.assign(&assignment)?;
     let mut last: HashMap<Vec<u8>, u64> = HashMap::new();
     loop {
-        let message = consumer
-            .poll(Duration::from_secs(30))
-            .ok_or("the output ended early")??;
+        // Nothing is also what an event that is no record looks like.
+        let Some(message) = consumer.poll(Duration::from_secs(1)) else {
+            continue;
+        };
+        let message = message?;
         let count = std::str::from_utf8(message.payload().unwrap_or_default())?.parse()?;
         last.insert(message.key().unwrap_or_default().to_vec(), count);
         if message.offset() + 1 == end {
