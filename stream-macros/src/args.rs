@@ -99,8 +99,7 @@ impl Args {
                 None
             }
             None => {
-                let message = format_args!("`{key}` needs a value");
-                errors.push(mistake_with_help(key, message, format_args!("write `{key} = …`")));
+                errors.push(needs_value(key));
                 None
             }
         }
@@ -119,8 +118,11 @@ impl Arg {
             return Err(mistake_with_help(found, "expected a key", help));
         }
         let key = input.call(Ident::parse_any)?;
-        let assigned = input.parse::<Option<Token![=]>>()?;
-        let value = assigned.map(|_| input.parse());
+        let value = match input.parse::<Option<Token![=]>>()? {
+            None => None,
+            Some(_) if input.is_empty() || input.peek(Token![,]) => Some(Err(needs_value(&key))),
+            Some(_) => Some(input.parse()),
+        };
         Ok(Self { key, value })
     }
 }
@@ -135,6 +137,11 @@ fn skip_past_comma(input: ParseStream<'_>) -> TokenStream {
         }
     }
     stray
+}
+
+fn needs_value(key: &Ident) -> syn::Error {
+    let message = format_args!("`{key}` needs a value");
+    mistake_with_help(key, message, format_args!("write `{key} = …`"))
 }
 
 fn unknown(key: &Ident, known: &[&str]) -> syn::Error {

@@ -72,7 +72,7 @@ impl Path {
 }
 
 /// Whether the name is written as statics are; a single letter is a type parameter.
-pub(crate) fn is_capitals(name: &str) -> bool {
+fn is_capitals(name: &str) -> bool {
     name.len() > 1
         && name.starts_with(|first: char| first.is_ascii_uppercase())
         && name

@@ -37,13 +37,13 @@ macro_rules! runtime_paths {
 }
 
 runtime_paths! {
-    AgentDef AgentEntry AgentFuture AgentParts AgentStart
+    AgentDef AgentEntry AgentParts
     AnyKey AnyKeyCodec
     Auto Json Postcard Raw Text
-    Form Location OnError Ownership Verdict
-    Table TableDef TableEntry TableOptions
+    Form Location NotAResult OnError Ownership Returned Verdict
+    Table TableDefault TableEntry TableOptions declare_table
     Topic TopicEntry TopicOptions
-    inventory run_record run_stream
+    inventory run_record run_stream sink_function_must_return_nothing
 }
 
 /// Where the attribute stands.

@@ -145,26 +145,24 @@ pub(crate) fn kebab(ident: &str) -> String {
 
 /// A span of time in milliseconds: `"500ms"`, `"10s"`, `"5m"`, `"2h"`, `"7d"`.
 pub(crate) fn duration(expr: &Expr) -> syn::Result<u64> {
-    let text = text(expr)?;
-    milliseconds(&text.value()).ok_or_else(|| not_a_duration(text, ""))
+    let length = text(expr).ok().and_then(|text| milliseconds(&text.value()));
+    length.ok_or_else(|| not_a_duration(expr, ""))
 }
 
 /// As [`duration`], or `"forever"`, which is −1 as the broker has it.
 pub(crate) fn retention(expr: &Expr) -> syn::Result<i64> {
-    let text = text(expr)?;
-    if text.value() == words::FOREVER {
-        return Ok(-1);
-    }
-    let milliseconds = milliseconds(&text.value()).and_then(|length| i64::try_from(length).ok());
-    milliseconds.ok_or_else(|| not_a_duration(text, ", or `\"forever\"`"))
+    let length = text(expr).ok().and_then(|text| match text.value().as_str() {
+        words::FOREVER => Some(-1),
+        text => i64::try_from(milliseconds(text)?).ok(),
+    });
+    length.ok_or_else(|| not_a_duration(expr, ", or `\"forever\"`"))
 }
 
-fn not_a_duration(text: &LitStr, otherwise: &str) -> syn::Error {
-    let message = format_args!("\"{}\" is not a span of time", text.value());
+fn not_a_duration(expr: &Expr, otherwise: &str) -> syn::Error {
     let help = format_args!(
         "write a whole number and its unit: `\"500ms\"`, `\"10s\"`, `\"5m\"`, `\"2h\"`, `\"7d\"`{otherwise}"
     );
-    mistake_with_help(text, message, help)
+    mistake_with_help(expr, "expected a span of time", help)
 }
 
 fn milliseconds(text: &str) -> Option<u64> {

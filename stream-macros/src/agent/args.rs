@@ -6,7 +6,7 @@ use syn::{Expr, ExprLit, Ident, Lit, Path};
 use super::policy::Policy;
 use crate::args::Args;
 use crate::errors::{Errors, mistake_with_help};
-use crate::{mentions, values, words};
+use crate::{values, words};
 
 /// The arguments as written, each one right by itself.
 pub(super) struct AgentArgs {
@@ -109,17 +109,23 @@ impl Sink {
         }
     }
 
-    /// Statics are written in capitals and functions are not: nothing else tells them apart here.
+    /// Statics are written in capitals and functions in small letters: nothing else tells them apart here.
     fn read(expr: &Expr) -> syn::Result<Self> {
-        match values::path(expr).and_then(|path| Some((path, path.segments.last()?.ident.to_string()))) {
-            Some((path, last)) if !mentions::is_capitals(&last) => {
-                if last.starts_with(char::is_uppercase) {
-                    let help = "a static is written in capitals, a function in small letters";
-                    return Err(mistake_with_help(expr, "expected a topic or a function", help));
-                }
-                Ok(Self::Function(path.clone()))
-            }
-            _ => TopicUse::read(expr).map(Self::Topic),
+        let Some(path) = values::path(expr) else {
+            return TopicUse::read(expr).map(Self::Topic);
+        };
+        let last = path
+            .segments
+            .last()
+            .map(|last| last.ident.to_string())
+            .unwrap_or_default();
+        if !last.contains(char::is_lowercase) {
+            return Ok(Self::Topic(TopicUse::Declared(path.clone())));
         }
+        if last.starts_with(char::is_uppercase) {
+            let help = "a static is written in capitals, a function in small letters";
+            return Err(mistake_with_help(expr, "expected a topic or a function", help));
+        }
+        Ok(Self::Function(path.clone()))
     }
 }

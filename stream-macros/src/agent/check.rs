@@ -24,11 +24,8 @@ pub(super) struct Agent<'a> {
 
 /// What becomes of what the function returns.
 pub(super) struct Output<'a> {
-    /// The return type where it is a `Result`.
-    pub(super) result: Option<&'a Type>,
+    pub(super) returns: Returns<'a>,
     pub(super) sinks: Vec<Sink>,
-    /// What the sinks are given, when there are any.
-    pub(super) sunk: Option<(&'a Type, Count)>,
 }
 
 impl<'a> Agent<'a> {
@@ -84,11 +81,12 @@ impl<'a> Output<'a> {
             (_, Some(_), Some(inner)) => check_owned(name, inner, errors),
             (_, None, _) => {}
         }
-        Self {
-            result: returns.result,
-            sunk: returns.sunk().filter(|_| !sinks.is_empty()),
-            sinks,
-        }
+        Self { returns, sinks }
+    }
+
+    /// What a sink is given at a time, and how often; `None` without sinks.
+    pub(super) fn sunk(&self) -> Option<(&'a Type, Count)> {
+        self.returns.sunk().filter(|_| !self.sinks.is_empty())
     }
 }
 

@@ -2,7 +2,8 @@
 //! registration.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::spanned::Spanned;
 
 use super::args::TopicUse;
 use super::check::Agent;
@@ -40,6 +41,7 @@ impl Agent<'_> {
         let handle = handle(item, &quote!(#agent #topic));
         let conditions = item::conditions(&item.attributes);
         quote! {
+            #[allow(clippy::unused_async, reason = "agents are asynchronous, whether they wait or not")]
             #item
             #handle
             #(#conditions)*
@@ -52,10 +54,12 @@ impl Agent<'_> {
     fn agent_method(&self) -> TokenStream {
         let visibility = &self.item.visibility;
         let named_sinks = self.output.named_sinks();
+        let no_hidden_result = self.output.no_hidden_result(&self.item.signature.ident);
         let parts = self.parts();
         quote! {
             /// What was declared.
             #visibility const fn agent() -> &'static #AgentDef {
+                #no_hidden_result
                 #named_sinks
                 static __AGENT: #AgentDef = #AgentDef::__new(#parts);
                 &__AGENT
@@ -103,7 +107,7 @@ impl Agent<'_> {
             // The key's type is known to the static alone.
             TopicUse::Declared(path) => (
                 key.unwrap_or_else(|| quote!(impl ::core::marker::Sized + 'static)),
-                quote!(&#path),
+                quote_spanned!(path.span()=> &#path),
             ),
             TopicUse::Named(name) => {
                 let topic = format_ident!("__TOPIC");
@@ -114,9 +118,11 @@ impl Agent<'_> {
                 )
             }
         };
+        let topic_type = Topic.at(value);
+        let returned = quote_spanned!(value.span()=> &'static #topic_type<#key, #value>);
         quote! {
             /// Where its records come from.
-            #visibility fn topic() -> &'static #Topic<#key, #value> {
+            #visibility fn topic() -> #returned {
                 #topic
             }
         }

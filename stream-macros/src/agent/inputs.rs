@@ -88,7 +88,7 @@ impl<'a> Inputs<'a> {
         for (index, role) in roles.iter().enumerate() {
             if roles[..index].iter().any(|earlier| earlier.excludes(*role)) {
                 let what = role.what();
-                let message = format_args!("agent `{name}` is given {what} here, which it has already");
+                let message = format_args!("agent `{name}` must not take the {what} twice");
                 errors.push(mistake_with_help(arguments[index], message, EXTRACTORS));
             }
         }
@@ -151,10 +151,10 @@ impl<'a> Role<'a> {
 
     fn what(self) -> &'static str {
         match self {
-            Self::Value(_) | Self::Event(..) => "a value",
-            Self::Key(_) => "the key",
-            Self::Headers => "the headers",
-            Self::Timestamp => "the timestamp",
+            Self::Value(_) | Self::Event(..) => "value",
+            Self::Key(_) => "key",
+            Self::Headers => "headers",
+            Self::Timestamp => "timestamp",
         }
     }
 }

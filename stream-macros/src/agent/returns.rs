@@ -32,22 +32,25 @@ impl<'a> Returns<'a> {
         }
     }
 
-    /// What goes to a sink at a time, and whether there can be none of it or several.
+    /// What goes to a sink at a time, and how often.
     pub(super) fn sunk(&self) -> Option<(&'a Type, Count)> {
         let inner = self.inner?;
-        let many = ["Option", "Vec"]
-            .iter()
-            .find_map(|name| types::arguments_of(inner, name));
-        match many.as_deref() {
-            Some([value]) => Some((value, Count::Any)),
-            _ => Some((inner, Count::One)),
-        }
+        let element = |name, count| match types::arguments_of(inner, name)?[..] {
+            [element] => Some((element, count)),
+            _ => None,
+        };
+        element("Option", Count::Maybe)
+            .or_else(|| element("Vec", Count::Each))
+            .or(Some((inner, Count::Once)))
     }
 }
 
 /// How often a sink is given something, for one record.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Count {
-    One,
-    Any,
+    Once,
+    /// Once or never: what is in an `Option`.
+    Maybe,
+    /// As often as a `Vec` says.
+    Each,
 }

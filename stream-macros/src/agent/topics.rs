@@ -26,7 +26,7 @@ pub(super) fn named(ident: &Ident, name: &str, key: Option<&Type>, value: &Type)
 impl Output<'_> {
     /// The statics of the sinks that are named by a string.
     pub(super) fn named_sinks(&self) -> TokenStream {
-        let Some((value, _)) = self.sunk else {
+        let Some((value, _)) = self.sunk() else {
             return TokenStream::new();
         };
         let statics = self.topics().filter_map(|(index, topic)| match topic {

@@ -3,24 +3,27 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::Table;
-use crate::paths::{self, Postcard, TableEntry, TableOptions};
+use crate::declaration::Declaration;
+use crate::paths::{self, Postcard, Table, TableDefault, TableEntry, TableOptions, declare_table};
 
-impl Table<'_> {
+impl super::Table<'_> {
     pub(super) fn expand(&self) -> TokenStream {
-        let Self { declaration, args } = self;
-        let (ident, ty) = (&declaration.item.ident, &declaration.item.ty);
+        let Declaration { item, key, value, .. } = &self.declaration;
+        let ident = &item.ident;
         // The default codec stands where the type does: a type it cannot write is underlined itself.
-        let codec = args
+        let codec = self
+            .args
             .value_codec
             .clone()
-            .unwrap_or_else(|| Postcard.at(declaration.value));
-        let common = declaration.options();
-        let config = paths::pairs(&args.config);
+            .unwrap_or_else(|| Postcard.at(value));
+        let common = self.declaration.options();
+        let config = paths::pairs(&self.args.config);
         let default = self.default();
-        declaration.expand(
-            &quote!(<#ty>::__new::<#codec>(#TableOptions { #common config: #config }, #default)),
-            &quote!(#TableEntry::__new(|| #ident.def(), || <#ty>::__open(&#ident))),
+        self.declaration.expand(
+            &quote! {
+                #declare_table::<#key, #value, #codec>(#TableOptions { #common config: #config }, #default)
+            },
+            &quote!(#TableEntry::__new(|| #ident.def(), || #Table::__open(&#ident))),
         )
     }
 
@@ -28,7 +31,7 @@ impl Table<'_> {
         let value = self.declaration.value;
         match &self.args.default {
             Some(default) => quote!(|| #default),
-            None => quote!(<#value as ::core::default::Default>::default),
+            None => quote!(<#value as #TableDefault>::table_default),
         }
     }
 }

@@ -1,3 +1,7 @@
+#[allow(
+    clippy::unused_async,
+    reason = "agents are asynchronous, whether they wait or not"
+)]
 pub(crate) async fn price(
     order: Order,
     Key(id): Key<u64>,
@@ -69,13 +73,12 @@ impl price {
                 )),
                 |(__0, __1, __2, __3)| price(__0, __1, __2, __3),
                 |__returned, __emit| {
-                    for __value in __returned? {
+                    if let ::core::option::Option::Some(__value) = __returned? {
                         __emit.topic(&PRICED, &__value);
                         __emit.topic(&__SINK_1, &__value);
-                        {
-                            let __sink: fn(&Price) = audit::note;
-                            __sink(&__value);
-                        }
+                        ::stream_runtime::__private::sink_function_must_return_nothing(
+                            audit::note(&__value),
+                        );
                     }
                     ::core::result::Result::Ok(())
                 },

@@ -1,3 +1,7 @@
+#[allow(
+    clippy::unused_async,
+    reason = "agents are asynchronous, whether they wait or not"
+)]
 async fn count(color: String) -> u64 {
     COLORS_COUNT
         .update(
@@ -27,6 +31,14 @@ struct count {}
 impl count {
     /// What was declared.
     const fn agent() -> &'static ::stream_runtime::__private::AgentDef {
+        const _: () = {
+            #[allow(unused_imports, reason = "a `Result` answers without the trait")]
+            use ::stream_runtime::__private::NotAResult as _;
+            ::core::assert!(
+                ! < ::stream_runtime::__private::Returned < u64 >> ::IS_RESULT,
+                "agent `count` returns a `Result` by another name: write `Result<…>`, or its errors go unseen"
+            );
+        };
         static __SINK_0: ::stream_runtime::__private::Topic<
             ::stream_runtime::__private::AnyKey,
             u64,

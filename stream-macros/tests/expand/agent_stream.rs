@@ -1,3 +1,7 @@
+#[allow(
+    clippy::unused_async,
+    reason = "agents are asynchronous, whether they wait or not"
+)]
 /// Keeps red.
 async fn keep_red(mut words: Stream<String>) {
     while let Some(word) = words.next().await {
@@ -45,9 +49,7 @@ impl keep_red {
             },
             start: |__start| ::stream_runtime::__private::run_stream(
                 __start,
-                |__record| ::core::result::Result::Ok(
-                    __record.value(keep_red::topic())?,
-                ),
+                |__record| __record.value(keep_red::topic()),
                 |__stream| async move {
                     let __returned = keep_red(__stream).await;
                     let _ = __returned;

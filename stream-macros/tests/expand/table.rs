@@ -1,7 +1,6 @@
-static COLORS_COUNT: Table<String, u64> = <Table<
+static COLORS_COUNT: Table<String, u64> = ::stream_runtime::__private::declare_table::<
     String,
     u64,
->>::__new::<
     ::stream_runtime::__private::Postcard,
 >(
     ::stream_runtime::__private::TableOptions {
@@ -15,11 +14,11 @@ static COLORS_COUNT: Table<String, u64> = <Table<
         },
         config: &[],
     },
-    <u64 as ::core::default::Default>::default,
+    <u64 as ::stream_runtime::__private::TableDefault>::table_default,
 );
 const _: () = {
     ::stream_runtime::__private::inventory::submit! {
-        ::stream_runtime::__private::TableEntry::__new(|| COLORS_COUNT.def(), || < Table
-        < String, u64 > > ::__open(& COLORS_COUNT))
+        ::stream_runtime::__private::TableEntry::__new(|| COLORS_COUNT.def(), ||
+        ::stream_runtime::__private::Table::__open(& COLORS_COUNT))
     }
 };

@@ -1,7 +1,6 @@
-static LIMITS: Table<String, Limit> = <Table<
+static LIMITS: Table<String, Limit> = ::stream_runtime::__private::declare_table::<
     String,
     Limit,
->>::__new::<
     ::stream_runtime::__private::Json,
 >(
     ::stream_runtime::__private::TableOptions {
@@ -19,7 +18,7 @@ static LIMITS: Table<String, Limit> = <Table<
 );
 const _: () = {
     ::stream_runtime::__private::inventory::submit! {
-        ::stream_runtime::__private::TableEntry::__new(|| LIMITS.def(), || < Table <
-        String, Limit > > ::__open(& LIMITS))
+        ::stream_runtime::__private::TableEntry::__new(|| LIMITS.def(), ||
+        ::stream_runtime::__private::Table::__open(& LIMITS))
     }
 };

@@ -10,6 +10,7 @@ pub(crate) mod extract;
 pub(crate) mod input;
 pub(crate) mod instance;
 pub(crate) mod outbox;
+pub(crate) mod returned;
 pub(crate) mod run;
 
 pub use def::{AgentDef, Form, OnError, TopicUse, Verdict};

@@ -13,6 +13,7 @@ use crate::kafka::TopicSpec;
 use crate::record::Location;
 use crate::record::codecs::{Auto, Postcard};
 use crate::record::topic::{AnyKey, AnyKeyCodec, Ownership, Topic, TopicOptions};
+use crate::table::declare::declare_table;
 use crate::table::{Table, TableEntry, TableOptions};
 use crate::topology::Topology;
 
@@ -34,7 +35,7 @@ static COLORS: Topic<String, String> = Topic::__new::<Auto, Auto>(TopicOptions {
     doc: " Colours worth counting.",
     ..TopicOptions::named("colors", HERE)
 });
-static COUNT: Table<String, u64> = Table::__new::<Postcard>(
+static COUNT: Table<String, u64> = declare_table::<_, _, Postcard>(
     TableOptions {
         name: "colors-count",
         ident: "COLORS_COUNT",

@@ -1,5 +1,6 @@
 //! Tables: sharded, changelog-backed state, and the typed overlay that agents write to.
 
+pub(crate) mod declare;
 pub(crate) mod def;
 pub(crate) mod shard;
 
@@ -16,8 +17,7 @@ use shard::Shard;
 pub use shard::TableShard;
 
 use crate::agent::context::{TaskContext, with_current};
-use crate::record::TypeInfo;
-use crate::record::codec::{Codec, CodecOf};
+use crate::record::codec::CodecOf;
 use crate::record::key::TableKey;
 use crate::stream::send::any_program_runs;
 
@@ -53,41 +53,25 @@ pub struct Table<K: 'static, V: 'static> {
     def: TableDef,
     default: fn() -> V,
     codec: CodecOf<V>,
+    open: fn(&'static Self) -> TableShard,
     key: std::marker::PhantomData<fn(K)>,
 }
 
-impl<K: TableKey, V: Clone + Serialize + 'static> Table<K, V> {
-    /// What `#[table]` expands to.
-    #[doc(hidden)]
-    pub const fn __new<VC: Codec<V>>(options: TableOptions, default: fn() -> V) -> Self {
-        Self {
-            def: TableDef {
-                name: options.name,
-                ident: options.ident,
-                key: TypeInfo::of::<K>(),
-                value: TypeInfo::of::<V>(),
-                value_codec: VC::NAME,
-                config: options.config,
-                doc: options.doc,
-                location: options.location,
-            },
-            default,
-            codec: CodecOf::new::<VC>(),
-            key: std::marker::PhantomData,
-        }
-    }
-
+// No bounds: a type that lacks one is reported where the table is declared, and nowhere else.
+impl<K: 'static, V: 'static> Table<K, V> {
     /// An empty shard for one task.
     #[doc(hidden)]
     pub fn __open(table: &'static Self) -> TableShard {
-        TableShard(Rc::new(Shard::new(table)))
+        (table.open)(table)
     }
 
     /// What was declared.
     pub const fn def(&self) -> &TableDef {
         &self.def
     }
+}
 
+impl<K: TableKey, V: Clone + Serialize + 'static> Table<K, V> {
     /// The value of `key`, as the running agent sees it; `None` where there is none.
     pub fn get<Q>(&'static self, key: &Q) -> Option<V>
     where

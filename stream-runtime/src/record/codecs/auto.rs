@@ -15,6 +15,8 @@ use crate::record::codec::{Codec, CodecError, Encoded};
 #[derive(Debug, Clone, Copy)]
 pub struct Auto;
 
+// rustc then reports the codec and the type, not each half of serde.
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + 'static> Codec<T> for Auto {
     const NAME: &'static str = "auto";
 

@@ -12,6 +12,8 @@ use crate::record::codec::{Codec, CodecError, Encoded};
 #[derive(Debug, Clone, Copy)]
 pub struct Json;
 
+// rustc then reports the codec and the type, not each half of serde.
+#[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     const NAME: &'static str = "json";
 

@@ -55,7 +55,7 @@ macro_rules! table {
         };
         #[allow(clippy::needless_update, reason = "not every table sets something")]
         static TABLE: Table<String, u64> =
-            Table::__new::<Postcard>(TableOptions { $($field: $set,)* ..PLAIN }, u64::default);
+            $crate::table::declare::declare_table::<_, _, Postcard>(TableOptions { $($field: $set,)* ..PLAIN }, u64::default);
         TableEntry::__new(|| TABLE.def(), || Table::__open(&TABLE))
     }};
 }

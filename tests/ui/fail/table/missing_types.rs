@@ -1,0 +1,6 @@
+use stream_runtime::prelude::*;
+
+#[table]
+static TOTALS: Table;
+
+fn main() {}

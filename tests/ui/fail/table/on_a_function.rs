@@ -1,0 +1,6 @@
+use stream_runtime::prelude::*;
+
+#[table]
+fn totals() {}
+
+fn main() {}

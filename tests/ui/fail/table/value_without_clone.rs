@@ -1,0 +1,9 @@
+use stream_runtime::prelude::*;
+
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+struct Total(u64);
+
+#[table]
+static TOTALS: Table<String, Total>;
+
+fn main() {}

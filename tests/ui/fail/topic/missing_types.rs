@@ -1,0 +1,6 @@
+use stream_runtime::prelude::*;
+
+#[topic]
+static ORDERS: Topic<u64>;
+
+fn main() {}

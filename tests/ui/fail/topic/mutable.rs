@@ -1,0 +1,6 @@
+use stream_runtime::prelude::*;
+
+#[topic]
+static mut ORDERS: Topic<String, u64>;
+
+fn main() {}

@@ -1,0 +1,6 @@
+use stream_runtime::prelude::*;
+
+#[topic]
+const ORDERS: &str = "orders";
+
+fn main() {}

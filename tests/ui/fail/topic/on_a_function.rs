@@ -1,0 +1,6 @@
+use stream_runtime::prelude::*;
+
+#[topic(internal)]
+fn orders() {}
+
+fn main() {}
