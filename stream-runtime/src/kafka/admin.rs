@@ -51,7 +51,8 @@ impl RdKafkaAdmin {
     /// All topics: a question for one that does not exist could create it.
     fn metadata(&self, timeout: Duration) -> Result<Metadata> {
         let metadata = self.client.inner().fetch_metadata(None, timeout);
-        let metadata = metadata.map_err(|error| self.failure("the topics were not listed", timeout, error))?;
+        let metadata =
+            metadata.map_err(|error| self.failure("the topics were not listed", timeout, error))?;
         self.diagnostics.reached();
         Ok(metadata)
     }
@@ -141,7 +142,9 @@ impl Admin for RdKafkaAdmin {
             let replication = TopicReplication::Fixed(spec.replication.map_or(-1, i32::from));
             let partitions = i32::try_from(spec.partitions).unwrap_or(i32::MAX);
             let topic = NewTopic::new(&spec.name, partitions, replication);
-            spec.config.iter().fold(topic, |topic, (name, value)| topic.set(name, value))
+            spec.config
+                .iter()
+                .fold(topic, |topic, (name, value)| topic.set(name, value))
         });
         let new = new.collect::<Vec<_>>();
         let created = block_on(self.client.create_topics(&new, &options(timeout)))
@@ -154,10 +157,15 @@ impl Admin for RdKafkaAdmin {
                     code => CreateOutcome::Failed(code.to_string()),
                 }),
             });
-            found.unwrap_or_else(|| CreateOutcome::Failed("the broker did not say what became of it".to_owned()))
+            found.unwrap_or_else(|| {
+                CreateOutcome::Failed("the broker did not say what became of it".to_owned())
+            })
         };
         let outcomes = topics.iter().map(outcome_of).collect::<Vec<_>>();
-        let made = topics.iter().zip(&outcomes).filter(|(_, outcome)| **outcome == CreateOutcome::Created);
+        let made = topics
+            .iter()
+            .zip(&outcomes)
+            .filter(|(_, outcome)| **outcome == CreateOutcome::Created);
         let made = made.map(|(spec, _)| spec).collect::<Vec<_>>();
         if !made.is_empty() {
             self.await_leaders(&made, end)?;
@@ -172,8 +180,12 @@ impl Admin for RdKafkaAdmin {
             .map_err(|error| self.failure(&what, timeout, error))?;
         let mut config = Vec::new();
         for resource in described {
-            let resource = resource.map_err(|code| self.failure(&what, timeout, KafkaError::AdminOp(code)))?;
-            let set = resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?)));
+            let resource =
+                resource.map_err(|code| self.failure(&what, timeout, KafkaError::AdminOp(code)))?;
+            let set = resource
+                .entries
+                .into_iter()
+                .filter_map(|entry| Some((entry.name, entry.value?)));
             config.extend(set);
         }
         Ok(config)
@@ -188,9 +200,15 @@ impl Admin for RdKafkaAdmin {
         let consumer = self.group(&self.settings.group)?;
         let ask = |bound: Offset| {
             let mut list = list_of(partitions);
-            let asked = list.set_all_offsets(bound).and_then(|()| consumer.offsets_for_times(list, timeout));
+            let asked = list
+                .set_all_offsets(bound)
+                .and_then(|()| consumer.offsets_for_times(list, timeout));
             let list = asked.map_err(|error| {
-                self.failure(&format!("the offsets of {} were not read", named(partitions)), timeout, error)
+                self.failure(
+                    &format!("the offsets of {} were not read", named(partitions)),
+                    timeout,
+                    error,
+                )
             })?;
             offsets_in(&list, partitions, "has no offset")
         };
@@ -208,9 +226,15 @@ impl Admin for RdKafkaAdmin {
             return Ok(Vec::new());
         }
         let consumer = self.group(group)?;
-        let list = consumer.committed_offsets(list_of(partitions), timeout).map_err(|error| {
-            self.failure(&format!("the offsets of group {group} were not read"), timeout, error)
-        })?;
+        let list = consumer
+            .committed_offsets(list_of(partitions), timeout)
+            .map_err(|error| {
+                self.failure(
+                    &format!("the offsets of group {group} were not read"),
+                    timeout,
+                    error,
+                )
+            })?;
         let found = partitions.iter().map(|at| {
             let element = list.find_partition(&at.topic, at.partition)?;
             let Offset::Offset(offset) = element.offset() else {

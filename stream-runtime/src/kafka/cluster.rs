@@ -42,7 +42,11 @@ impl Cluster for RdKafkaCluster {
     }
 
     fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer>> {
-        Ok(Box::new(RdKafkaProducer::new(&self.settings, &self.diagnostics, wake)?))
+        Ok(Box::new(RdKafkaProducer::new(
+            &self.settings,
+            &self.diagnostics,
+            wake,
+        )?))
     }
 
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>> {

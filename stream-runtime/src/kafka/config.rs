@@ -20,12 +20,30 @@ const RESERVED: [(&str, &str); 14] = [
     ("client.id", "it is made from the program's id"),
     ("group.id", "it is the program's id"),
     ("group.instance.id", "set the instance id of the worker"),
-    ("enable.auto.commit", "offsets are committed with the state they belong to"),
-    ("auto.commit.enable", "offsets are committed with the state they belong to"),
-    ("enable.auto.offset.store", "offsets are committed with the state they belong to"),
-    ("enable.partition.eof", "restoring needs it one way and reading the other"),
-    ("enable.idempotence", "without it a retry duplicates and reorders records"),
-    ("partitioner", "joins need the partitioner of the Java client, `murmur2_random`"),
+    (
+        "enable.auto.commit",
+        "offsets are committed with the state they belong to",
+    ),
+    (
+        "auto.commit.enable",
+        "offsets are committed with the state they belong to",
+    ),
+    (
+        "enable.auto.offset.store",
+        "offsets are committed with the state they belong to",
+    ),
+    (
+        "enable.partition.eof",
+        "restoring needs it one way and reading the other",
+    ),
+    (
+        "enable.idempotence",
+        "without it a retry duplicates and reorders records",
+    ),
+    (
+        "partitioner",
+        "joins need the partitioner of the Java client, `murmur2_random`",
+    ),
     ("partition.assignment.strategy", "set the group protocol"),
     ("delivery.report.only.error", "acknowledgements are counted"),
     ("transactional.id", "it is set by the guarantee"),
@@ -248,7 +266,9 @@ pub(super) mod tests {
     }
 
     fn complaint(name: &str, value: &str) -> String {
-        check(&with_raw(name, value)).expect_err("must be refused").to_string()
+        check(&with_raw(name, value))
+            .expect_err("must be refused")
+            .to_string()
     }
 
     #[test]
@@ -292,9 +312,15 @@ pub(super) mod tests {
 
     #[test]
     fn raw_properties_come_last_and_the_new_group_protocol_leaves_out_what_it_forbids() {
-        assert_eq!(producer(&with_raw("linger.ms", "40")).get("linger.ms"), Some("40"));
+        assert_eq!(
+            producer(&with_raw("linger.ms", "40")).get("linger.ms"),
+            Some("40")
+        );
         let config = producer(&with_raw("queue.buffering.max.ms", "40"));
-        assert_eq!((config.get("linger.ms"), config.get("queue.buffering.max.ms")), (None, Some("40")));
+        assert_eq!(
+            (config.get("linger.ms"), config.get("queue.buffering.max.ms")),
+            (None, Some("40"))
+        );
         let config = group_consumer(&with_raw("group.protocol", "consumer"));
         assert_eq!(config.get("session.timeout.ms"), None);
         assert_eq!(config.get("partition.assignment.strategy"), None);

@@ -101,13 +101,14 @@ impl RdKafkaGroupConsumer {
 
     /// Judges what has just come in, while librdkafka's own state still belongs to it.
     fn judge(&mut self) {
-        let lost = (self.inbox.rebalanced || self.inbox.committed.is_some()) && self.consumer().assignment_lost();
-        if std::mem::take(&mut self.inbox.rebalanced) && lost {
-            if let Some(newest) = self.inbox.rebalances.back_mut() {
-                if let Rebalance::Revoke(partitions) = newest {
-                    *newest = Rebalance::Lost(std::mem::take(partitions));
-                }
-            }
+        let lost =
+            (self.inbox.rebalanced || self.inbox.committed.is_some()) && self.consumer().assignment_lost();
+        if std::mem::take(&mut self.inbox.rebalanced)
+            && lost
+            && let Some(newest) = self.inbox.rebalances.back_mut()
+            && let Rebalance::Revoke(partitions) = newest
+        {
+            *newest = Rebalance::Lost(std::mem::take(partitions));
         }
         if let Some(committed) = self.inbox.committed.take() {
             let outcome = committed.outcome(lost);
@@ -168,8 +169,7 @@ impl RdKafkaGroupConsumer {
     /// Pauses and resumes these as our own set says, since librdkafka keeps or forgets its flags as it
     /// pleases when partitions come and go.
     fn apply_pauses(&self, partitions: &[TopicPartition]) -> Result<()> {
-        let (paused, flowing): (Vec<_>, Vec<_>) =
-            partitions.iter().partition(|at| self.paused.contains(at));
+        let (paused, flowing): (Vec<_>, Vec<_>) = partitions.iter().partition(|at| self.paused.contains(at));
         let change = |partitions: &[&TopicPartition], stop: bool| {
             if partitions.is_empty() {
                 return Ok(());
@@ -252,7 +252,10 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         if matches!(self.membership, Membership::Expelled(_)) {
             return self.renew();
         }
-        let known = partitions.iter().filter(|at| self.assigned.contains(at)).collect::<Vec<_>>();
+        let known = partitions
+            .iter()
+            .filter(|at| self.assigned.contains(at))
+            .collect::<Vec<_>>();
         match self.consumer().rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
                 let list = list_of(known.iter().copied());
@@ -440,14 +443,17 @@ impl Inbox {
                 facility,
                 text,
             } => diagnostics.log(level, facility, text),
-            Event::Record(_) | Event::EndOfPartition { .. } | Event::DeliveryFailed { .. } | Event::Other => {}
+            Event::Record(_) | Event::EndOfPartition { .. } | Event::DeliveryFailed { .. } | Event::Other => {
+            }
         }
     }
 }
 
 /// The error to end with; `None` for those that the client keeps retrying.
 fn verdict(code: RDKafkaErrorCode, fatal: bool, text: &str, at: Option<(&str, i32)>) -> Option<Error> {
-    let place = at.map(|(topic, partition)| format!(" ({topic}[{partition}])")).unwrap_or_default();
+    let place = at
+        .map(|(topic, partition)| format!(" ({topic}[{partition}])"))
+        .unwrap_or_default();
     let advice = match code {
         RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::UnreleasedInstanceId => {
             "another worker has the same instance id: give each worker its own"
@@ -544,7 +550,11 @@ pub(super) fn named<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>
 }
 
 fn assigned_of(assigned: &HashSet<TopicPartition>, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
-    partitions.iter().filter(|at| assigned.contains(at)).cloned().collect()
+    partitions
+        .iter()
+        .filter(|at| assigned.contains(at))
+        .cloned()
+        .collect()
 }
 
 /// The same places, with one allocation a topic.

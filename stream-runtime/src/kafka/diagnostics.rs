@@ -113,7 +113,10 @@ impl Diagnostics {
     /// How often the line was held back since it was last written; `None` when it is to be held back now.
     fn admit(&self, text: &str, now: Instant) -> Option<u64> {
         let key = text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut seen = self
+            .seen
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if seen.len() >= REMEMBERED && !seen.contains_key(&key) {
             seen.clear();
         }

@@ -5,9 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{
-    BaseProducer, FutureProducer, FutureRecord, Producer as RdKafkaClient, PurgeConfig,
-};
+use rdkafka::producer::{BaseProducer, FutureProducer, FutureRecord, Producer as RdKafkaClient, PurgeConfig};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
@@ -33,7 +31,11 @@ pub(super) struct RdKafkaProducer {
 }
 
 impl RdKafkaProducer {
-    pub(super) fn new(settings: &ClientSettings, diagnostics: &Arc<Diagnostics>, wake: Arc<Notify>) -> Result<Self> {
+    pub(super) fn new(
+        settings: &ClientSettings,
+        diagnostics: &Arc<Diagnostics>,
+        wake: Arc<Notify>,
+    ) -> Result<Self> {
         let producer: BaseProducer<Context> = config::producer(settings)
             .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
@@ -129,7 +131,9 @@ impl Producer for RdKafkaProducer {
     }
 
     fn purge(&mut self) {
-        self.topics.client().purge(PurgeConfig::default().queue().inflight());
+        self.topics
+            .client()
+            .purge(PurgeConfig::default().queue().inflight());
         self.poll();
     }
 
@@ -181,10 +185,11 @@ impl AcknowledgedProducer for RdKafkaAcknowledgedProducer {
             let waiting = Duration::from_secs(30);
             match self.producer.send(outgoing, waiting).await {
                 Ok(delivery) => Ok((delivery.partition, delivery.offset)),
-                Err((error, _)) => {
-                    Err(Error::broker(format!("a record for {} was not delivered", record.topic))
-                        .with_source(error))
-                }
+                Err((error, _)) => Err(Error::broker(format!(
+                    "a record for {} was not delivered",
+                    record.topic
+                ))
+                .with_source(error)),
             }
         })
     }

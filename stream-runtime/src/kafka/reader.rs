@@ -22,7 +22,11 @@ pub(super) struct RdKafkaPartitionReader {
 }
 
 impl RdKafkaPartitionReader {
-    pub(super) fn new(settings: &ClientSettings, diagnostics: &Arc<Diagnostics>, wake: Arc<Notify>) -> Result<Self> {
+    pub(super) fn new(
+        settings: &ClientSettings,
+        diagnostics: &Arc<Diagnostics>,
+        wake: Arc<Notify>,
+    ) -> Result<Self> {
         let consumer: BaseConsumer<Context> = config::partition_reader(settings)
             .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
@@ -44,9 +48,14 @@ impl RdKafkaPartitionReader {
 impl PartitionReader for RdKafkaPartitionReader {
     fn add(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
         let places = || partitions.iter().map(|(at, _)| at);
-        if let Some((at, _)) = partitions.iter().find(|(_, start)| *start == StartOffset::Committed) {
+        if let Some((at, _)) = partitions
+            .iter()
+            .find(|(_, start)| *start == StartOffset::Committed)
+        {
             let place = named([at]);
-            return Err(Error::usage(format!("{place} is read outside the group, from no committed offset")));
+            return Err(Error::usage(format!(
+                "{place} is read outside the group, from no committed offset"
+            )));
         }
         self.consumer()
             .incremental_assign(&list_from(partitions))
@@ -58,7 +67,10 @@ impl PartitionReader for RdKafkaPartitionReader {
     }
 
     fn remove(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let known = partitions.iter().filter(|at| self.reading.contains(at)).collect::<Vec<_>>();
+        let known = partitions
+            .iter()
+            .filter(|at| self.reading.contains(at))
+            .collect::<Vec<_>>();
         self.consumer()
             .incremental_unassign(&list_of(known.iter().copied()))
             .map_err(|error| {

@@ -33,10 +33,16 @@ fn bootstrap() -> Option<String> {
         return Some(address);
     }
     let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(!ci, "STREAM_TEST_KAFKA is not set: `tests/run` starts a broker and sets it");
+    assert!(
+        !ci,
+        "STREAM_TEST_KAFKA is not set: `tests/run` starts a broker and sets it"
+    );
     let test = std::thread::current().name().unwrap_or_default().to_owned();
     // Past the harness, which shows nothing of a test that passes.
-    let _ = writeln!(std::io::stderr(), "LEFT OUT, for want of STREAM_TEST_KAFKA: {test}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "LEFT OUT, for want of STREAM_TEST_KAFKA: {test}"
+    );
     None
 }
 
@@ -71,7 +77,10 @@ impl Setting {
             name: name.clone(),
             partitions,
             replication: None,
-            config: config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
+            config: config
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                .collect(),
         };
         let admin = self.cluster.admin().expect("an admin client");
         let outcomes = admin.create_topics(&[spec], SOON).expect("the broker answers");
@@ -142,11 +151,16 @@ struct Kept {
 
 impl Kept {
     fn of(&self, topic: &str, partition: i32) -> &[(i64, String)] {
-        self.records.get(&(topic.to_owned(), partition)).map_or(&[], Vec::as_slice)
+        self.records
+            .get(&(topic.to_owned(), partition))
+            .map_or(&[], Vec::as_slice)
     }
 
     fn values(&self, topic: &str, partition: i32) -> Vec<&str> {
-        self.of(topic, partition).iter().map(|(_, value)| value.as_str()).collect()
+        self.of(topic, partition)
+            .iter()
+            .map(|(_, value)| value.as_str())
+            .collect()
     }
 
     fn end(&self, topic: &str, partition: i32) -> Option<i64> {
@@ -162,7 +176,10 @@ impl RecordSink for Kept {
     fn record(&mut self, record: RecordRef<'_>) {
         let value = String::from_utf8_lossy(record.value.unwrap_or(b"<null>")).into_owned();
         let place = (record.topic.to_owned(), record.partition);
-        self.records.entry(place).or_default().push((record.offset, value));
+        self.records
+            .entry(place)
+            .or_default()
+            .push((record.offset, value));
     }
 
     fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {

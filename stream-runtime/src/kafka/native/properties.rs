@@ -15,13 +15,22 @@ pub(in crate::kafka) const ALIASES: [(&str, &str); 11] = [
     ("max.partition.fetch.bytes", "fetch.message.max.bytes"),
     ("retries", "message.send.max.retries"),
     ("sasl.mechanism", "sasl.mechanisms"),
-    ("sasl.oauthbearer.client.credentials.client.id", "sasl.oauthbearer.client.id"),
-    ("sasl.oauthbearer.client.credentials.client.secret", "sasl.oauthbearer.client.secret"),
+    (
+        "sasl.oauthbearer.client.credentials.client.id",
+        "sasl.oauthbearer.client.id",
+    ),
+    (
+        "sasl.oauthbearer.client.credentials.client.secret",
+        "sasl.oauthbearer.client.secret",
+    ),
 ];
 
 /// Every property of clients and topics.
 pub(in crate::kafka) fn known_properties() -> Vec<String> {
-    let mut names = ALIASES.iter().map(|(alias, _)| (*alias).to_owned()).collect::<Vec<_>>();
+    let mut names = ALIASES
+        .iter()
+        .map(|(alias, _)| (*alias).to_owned())
+        .collect::<Vec<_>>();
     // SAFETY: the configurations are created here, dumped and destroyed; a dump of `count` strings holds
     // name and value in turn and is freed after the names were copied.
     unsafe {
@@ -29,10 +38,18 @@ pub(in crate::kafka) fn known_properties() -> Vec<String> {
         let topic = bindings::rd_kafka_topic_conf_new();
         let mut count = 0;
         let dump = bindings::rd_kafka_conf_dump(client, &mut count);
-        names.extend((0..count).step_by(2).map(|at| borrow_text(*dump.add(at)).to_owned()));
+        names.extend(
+            (0..count)
+                .step_by(2)
+                .map(|at| borrow_text(*dump.add(at)).to_owned()),
+        );
         bindings::rd_kafka_conf_dump_free(dump, count);
         let dump = bindings::rd_kafka_topic_conf_dump(topic, &mut count);
-        names.extend((0..count).step_by(2).map(|at| borrow_text(*dump.add(at)).to_owned()));
+        names.extend(
+            (0..count)
+                .step_by(2)
+                .map(|at| borrow_text(*dump.add(at)).to_owned()),
+        );
         bindings::rd_kafka_conf_dump_free(dump, count);
         bindings::rd_kafka_topic_conf_destroy(topic);
         bindings::rd_kafka_conf_destroy(client);
@@ -45,7 +62,12 @@ mod tests {
     #[test]
     fn the_names_are_those_of_clients_and_of_topics() {
         let names = super::known_properties();
-        for name in ["bootstrap.servers", "linger.ms", "auto.offset.reset", "partitioner"] {
+        for name in [
+            "bootstrap.servers",
+            "linger.ms",
+            "auto.offset.reset",
+            "partitioner",
+        ] {
             assert!(names.iter().any(|known| known == name), "{name}");
         }
     }

@@ -182,13 +182,8 @@ impl Drop for OwnedEvent {
 ///
 /// # Safety
 /// `event` is a live event that nobody else uses during this call.
-unsafe fn read(
-    event: *mut bindings::rd_kafka_event_t,
-    headers: &mut Vec<u8>,
-    visit: impl FnOnce(Event<'_>),
-) {
-    // SAFETY (all blocks of this function): the event is alive and ours, and every pointer taken from it
-    // lives as long as it does.
+unsafe fn read(event: *mut bindings::rd_kafka_event_t, headers: &mut Vec<u8>, visit: impl FnOnce(Event<'_>)) {
+    // SAFETY: the event is alive and ours, here and below; what is taken from it lives as long as it does.
     match unsafe { bindings::rd_kafka_event_type(event) } {
         bindings::RD_KAFKA_EVENT_FETCH => {
             // SAFETY: as above; a fetch event has one message.
@@ -213,7 +208,7 @@ unsafe fn read(
             let (error, places) = unsafe { (bindings::rd_kafka_event_error(event), places(event)) };
             visit(Event::Rebalance {
                 assign: error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
-                partitions: places.iter().map(|place| place_of(place)).collect(),
+                partitions: places.iter().map(place_of).collect(),
             });
         }
         bindings::RD_KAFKA_EVENT_OFFSET_COMMIT => {
@@ -262,10 +257,7 @@ unsafe fn read(
 
 /// # Safety
 /// `message` belongs to a live event.
-unsafe fn record<'a>(
-    message: &'a bindings::rd_kafka_message_t,
-    headers: &'a mut Vec<u8>,
-) -> RecordRef<'a> {
+unsafe fn record<'a>(message: &'a bindings::rd_kafka_message_t, headers: &'a mut Vec<u8>) -> RecordRef<'a> {
     headers.clear();
     // SAFETY: what a message points to lives as long as its event.
     unsafe {
@@ -313,15 +305,13 @@ unsafe fn error<'a>(
         let error = bindings::rd_kafka_event_error(event);
         let at = place.map(|place| (borrow_text(place.topic), place.partition));
         match (error, at, place) {
-            (
-                RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF,
-                Some((topic, partition)),
-                Some(place),
-            ) => Event::EndOfPartition {
-                topic,
-                partition,
-                offset: place.offset,
-            },
+            (RDKafkaRespErr::RD_KAFKA_RESP_ERR__PARTITION_EOF, Some((topic, partition)), Some(place)) => {
+                Event::EndOfPartition {
+                    topic,
+                    partition,
+                    offset: place.offset,
+                }
+            }
             _ => Event::Error {
                 error: error.into(),
                 fatal: bindings::rd_kafka_event_error_is_fatal(event) != 0,
@@ -336,9 +326,7 @@ unsafe fn error<'a>(
 ///
 /// # Safety
 /// `event` is alive for `'a`.
-unsafe fn places<'a>(
-    event: *mut bindings::rd_kafka_event_t,
-) -> &'a [bindings::rd_kafka_topic_partition_t] {
+unsafe fn places<'a>(event: *mut bindings::rd_kafka_event_t) -> &'a [bindings::rd_kafka_topic_partition_t] {
     // SAFETY: the list belongs to the event and has `cnt` initialised elements.
     unsafe {
         match bindings::rd_kafka_event_topic_partition_list(event).as_ref() {

@@ -91,7 +91,9 @@ impl<C: ProducerContext> TopicHandles<C> {
                 bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
                 record.timestamp.unwrap_or(0),
                 bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,
-                headers.as_ref().map_or(ptr::null_mut(), |headers| headers.0.as_ptr()),
+                headers
+                    .as_ref()
+                    .map_or(ptr::null_mut(), |headers| headers.0.as_ptr()),
                 bindings::rd_kafka_vtype_t::RD_KAFKA_VTYPE_END,
             )
         };

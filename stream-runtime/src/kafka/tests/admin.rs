@@ -9,7 +9,9 @@ use crate::kafka::{CreateOutcome, TopicDescription, TopicSpec};
 
 #[test]
 fn topics_are_created_once_and_described() {
-    let Some(setting) = Setting::new("created") else { return };
+    let Some(setting) = Setting::new("created") else {
+        return;
+    };
     let topic = setting.topic("log", 3, &[("cleanup.policy", "compact")]);
     let admin = setting.cluster.admin().expect("an admin client");
     let spec = |name: &str, partitions: u32| TopicSpec {
@@ -19,13 +21,22 @@ fn topics_are_created_once_and_described() {
         config: Vec::new(),
     };
     let outcomes = admin
-        .create_topics(&[spec(&topic, 3), spec("not a name", 1), spec(&format!("{topic}-b"), 1)], SOON)
+        .create_topics(
+            &[
+                spec(&topic, 3),
+                spec("not a name", 1),
+                spec(&format!("{topic}-b"), 1),
+            ],
+            SOON,
+        )
         .expect("the broker answers");
     assert_eq!(outcomes[0], CreateOutcome::AlreadyExists);
     assert!(matches!(outcomes[1], CreateOutcome::Failed(_)), "{outcomes:?}");
     assert_eq!(outcomes[2], CreateOutcome::Created);
 
-    let found = admin.topics(Some(&[topic.to_string(), "nowhere".to_owned()]), SOON).expect("an answer");
+    let found = admin
+        .topics(Some(&[topic.to_string(), "nowhere".to_owned()]), SOON)
+        .expect("an answer");
     assert_eq!(
         found,
         [TopicDescription {
@@ -35,12 +46,17 @@ fn topics_are_created_once_and_described() {
     );
     assert!(admin.topics(None, SOON).expect("an answer").len() > 1);
     let config = admin.topic_config(&topic, SOON).expect("an answer");
-    assert!(config.contains(&("cleanup.policy".to_owned(), "compact".to_owned())), "{config:?}");
+    assert!(
+        config.contains(&("cleanup.policy".to_owned(), "compact".to_owned())),
+        "{config:?}"
+    );
 }
 
 #[test]
 fn offset_ranges_come_in_the_order_asked_for() {
-    let Some(setting) = Setting::new("ranges") else { return };
+    let Some(setting) = Setting::new("ranges") else {
+        return;
+    };
     let topic = setting.topic("log", 3, &[]);
     setting.fill(&topic, 2, 7);
     setting.fill(&topic, 0, 1);
@@ -49,7 +65,9 @@ fn offset_ranges_come_in_the_order_asked_for() {
         .offset_range(&[at(&topic, 2), at(&topic, 0), at(&topic, 1)], SOON)
         .expect("an answer");
     assert_eq!(ranges, [(0, 7), (0, 1), (0, 0)]);
-    let committed = admin.committed(&setting.name, &[at(&topic, 0)], SOON).expect("an answer");
+    let committed = admin
+        .committed(&setting.name, &[at(&topic, 0)], SOON)
+        .expect("an answer");
     assert_eq!(committed, [None]);
 }
 
@@ -58,7 +76,9 @@ fn a_cluster_that_is_not_there_is_named_within_the_time() {
     let cluster = RdKafkaCluster::connect(settings("127.0.0.1:1", "nobody")).expect("settings are right");
     let admin = cluster.admin().expect("an admin client");
     let start = Instant::now();
-    let error = admin.topics(None, Duration::from_millis(700)).expect_err("nobody answers");
+    let error = admin
+        .topics(None, Duration::from_millis(700))
+        .expect_err("nobody answers");
     assert!(start.elapsed() < Duration::from_secs(3));
     assert_eq!(error.kind(), ErrorKind::Broker);
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");

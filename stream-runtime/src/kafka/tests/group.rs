@@ -30,7 +30,10 @@ impl Member {
         Self {
             consumer,
             sink: Kept::default(),
-            pairs: pairs.iter().map(|(lead, other)| (Arc::clone(lead), Arc::clone(other))).collect(),
+            pairs: pairs
+                .iter()
+                .map(|(lead, other)| (Arc::clone(lead), Arc::clone(other)))
+                .collect(),
             assigned: BTreeSet::new(),
             lost: 0,
             patience,
@@ -41,7 +44,11 @@ impl Member {
     fn with_companions(&self, leads: Vec<TopicPartition>) -> Vec<TopicPartition> {
         let mut all = Vec::new();
         for place in leads {
-            let pair = self.pairs.iter().find(|(lead, _)| *lead == place.topic).expect("a lead topic");
+            let pair = self
+                .pairs
+                .iter()
+                .find(|(lead, _)| *lead == place.topic)
+                .expect("a lead topic");
             if pair.1 != pair.0 {
                 all.push(at(&pair.1, place.partition));
             }
@@ -63,13 +70,20 @@ impl Member {
         match rebalance {
             Rebalance::Assign(leads) => {
                 let all = self.with_companions(leads);
-                let starts = all.iter().cloned().map(|at| (at, StartOffset::Committed)).collect::<Vec<_>>();
+                let starts = all
+                    .iter()
+                    .cloned()
+                    .map(|at| (at, StartOffset::Committed))
+                    .collect::<Vec<_>>();
                 self.consumer.assign(&starts).expect("they are taken on");
                 self.assigned.extend(all);
             }
             Rebalance::Revoke(leads) => {
                 let all = self.with_companions(leads);
-                let offsets = all.iter().map(|at| offset(at.clone(), 5, "given back")).collect::<Vec<_>>();
+                let offsets = all
+                    .iter()
+                    .map(|at| offset(at.clone(), 5, "given back"))
+                    .collect::<Vec<_>>();
                 let outcome = commit(&mut *self.consumer, &offsets);
                 assert!(matches!(outcome, CommitOutcome::Done), "{outcome:?}");
                 self.give_up(&all);
@@ -101,7 +115,9 @@ impl Member {
 
 #[test]
 fn partitions_go_along_with_their_leads_through_one_two_one_members() {
-    let Some(setting) = Setting::new("along") else { return };
+    let Some(setting) = Setting::new("along") else {
+        return;
+    };
     let [colors, colors_too, shapes, shapes_too] =
         ["colors", "colors-too", "shapes", "shapes-too"].map(|name| setting.topic(name, 4, &[]));
     let pairs = [(&colors, &colors_too), (&shapes, &shapes_too)];
@@ -133,7 +149,11 @@ fn partitions_go_along_with_their_leads_through_one_two_one_members() {
         second.sink.count() == 40
     });
     for place in &second.assigned {
-        assert_eq!(second.sink.values(&place.topic, place.partition), ["5", "6", "7", "8", "9"], "{place:?}");
+        assert_eq!(
+            second.sink.values(&place.topic, place.partition),
+            ["5", "6", "7", "8", "9"],
+            "{place:?}"
+        );
     }
 
     second.consumer.close(SOON);
@@ -148,7 +168,9 @@ fn partitions_go_along_with_their_leads_through_one_two_one_members() {
 
 #[test]
 fn commits_carry_metadata_for_partitions_that_went_along() {
-    let Some(setting) = Setting::new("metadata") else { return };
+    let Some(setting) = Setting::new("metadata") else {
+        return;
+    };
     let [lead, other] = ["lead", "other"].map(|name| setting.topic(name, 1, &[]));
     let mut member = Member::new(&*setting.cluster, &[(&lead, &other)], 0);
     until("it has both", || {
@@ -156,12 +178,20 @@ fn commits_carry_metadata_for_partitions_that_went_along() {
         member.assigned.len() == 2
     });
     let long = "m".repeat(4000);
-    let offsets = [offset(at(&lead, 0), 3, &long), offset(at(&other, 0), 9, "tables=4,17")];
-    assert!(matches!(commit(&mut *member.consumer, &offsets), CommitOutcome::Done));
+    let offsets = [
+        offset(at(&lead, 0), 3, &long),
+        offset(at(&other, 0), 9, "tables=4,17"),
+    ];
+    assert!(matches!(
+        commit(&mut *member.consumer, &offsets),
+        CommitOutcome::Done
+    ));
 
     let admin = setting.cluster.admin().expect("an admin client");
     let places = [at(&other, 0), at(&lead, 0), at(&other, 7)];
-    let found = admin.committed_offsets(&setting.name, &places, SOON).expect("an answer");
+    let found = admin
+        .committed_offsets(&setting.name, &places, SOON)
+        .expect("an answer");
     let [_, first] = &offsets;
     assert_eq!(found, [Some(first.clone()), Some(offsets[0].clone()), None]);
     assert_eq!(
@@ -189,7 +219,9 @@ fn impatient(setting: &Setting) -> ClientSettings {
 
 #[test]
 fn who_does_not_poll_loses_its_partitions_and_its_commit_is_fenced() {
-    let Some(setting) = Setting::new("fenced") else { return };
+    let Some(setting) = Setting::new("fenced") else {
+        return;
+    };
     let [lead, other] = ["lead", "other"].map(|name| setting.topic(name, 2, &[]));
     let cluster = RdKafkaCluster::connect(impatient(&setting)).expect("settings are right");
     let mut slow = Member::new(&*cluster, &[(&lead, &other)], 0);
@@ -197,7 +229,11 @@ fn who_does_not_poll_loses_its_partitions_and_its_commit_is_fenced() {
         slow.turn();
         slow.assigned.len() == 4
     });
-    let held = slow.assigned.iter().map(|at| offset(at.clone(), 1, "stale")).collect::<Vec<_>>();
+    let held = slow
+        .assigned
+        .iter()
+        .map(|at| offset(at.clone(), 1, "stale"))
+        .collect::<Vec<_>>();
 
     let mut quick = Member::new(&*setting.cluster, &[(&lead, &other)], 0);
     until("the other member takes over", || {
@@ -219,7 +255,9 @@ fn who_does_not_poll_loses_its_partitions_and_its_commit_is_fenced() {
     };
     assert_eq!(lost.len(), 4);
     let admin = setting.cluster.admin().expect("an admin client");
-    let committed = admin.committed(&setting.name, &[at(&lead, 0)], SOON).expect("an answer");
+    let committed = admin
+        .committed(&setting.name, &[at(&lead, 0)], SOON)
+        .expect("an answer");
     assert_eq!(committed, [None]);
 
     until("it takes part again", || {
@@ -234,7 +272,9 @@ fn who_does_not_poll_loses_its_partitions_and_its_commit_is_fenced() {
 
 #[test]
 fn a_second_worker_with_the_same_instance_id_ends_the_first_with_advice() {
-    let Some(setting) = Setting::new("instance") else { return };
+    let Some(setting) = Setting::new("instance") else {
+        return;
+    };
     let topic = setting.topic("log", 1, &[]);
     let cluster = RdKafkaCluster::connect(ClientSettings {
         instance_id: Some("one".to_owned()),
@@ -261,7 +301,9 @@ fn a_second_worker_with_the_same_instance_id_ends_the_first_with_advice() {
 
 #[test]
 fn paused_partitions_stay_paused_while_others_come() {
-    let Some(setting) = Setting::new("paused") else { return };
+    let Some(setting) = Setting::new("paused") else {
+        return;
+    };
     let [lead, other] = ["lead", "other"].map(|name| setting.topic(name, 2, &[]));
     let mut member = Member::new(&*setting.cluster, &[(&lead, &other)], 0);
     // Even before it is assigned.
@@ -274,9 +316,8 @@ fn paused_partitions_stay_paused_while_others_come() {
     for (topic, partition) in [(&lead, 0), (&lead, 1), (&other, 0), (&other, 1)] {
         setting.fill(topic, partition, 3);
     }
-    let flowing = |member: &Member| {
-        member.sink.of(&lead, 1).len() == 3 && member.sink.of(&other, 0).len() == 3
-    };
+    let flowing =
+        |member: &Member| member.sink.of(&lead, 1).len() == 3 && member.sink.of(&other, 0).len() == 3;
     until("what flows has arrived", || {
         member.turn();
         flowing(&member)
@@ -301,7 +342,10 @@ fn paused_partitions_stay_paused_while_others_come() {
     }
     let held_back = [member.sink.of(&lead, 0).len(), member.sink.of(&other, 1).len()];
     assert!(held_back.contains(&0), "{held_back:?}");
-    member.consumer.resume(&still.into_iter().collect::<Vec<_>>()).expect("they resume");
+    member
+        .consumer
+        .resume(&still.into_iter().collect::<Vec<_>>())
+        .expect("they resume");
     until("all have arrived", || {
         member.turn();
         !member.sink.of(&lead, 0).is_empty() && !member.sink.of(&other, 1).is_empty()
@@ -311,7 +355,9 @@ fn paused_partitions_stay_paused_while_others_come() {
 
 #[test]
 fn closing_leaves_at_once_even_with_a_rebalance_unanswered() {
-    let Some(setting) = Setting::new("closing") else { return };
+    let Some(setting) = Setting::new("closing") else {
+        return;
+    };
     let topic = setting.topic("log", 2, &[]);
     let mut first = Member::new(&*setting.cluster, &[(&topic, &topic)], 0);
     until("the first has everything", || {

@@ -49,11 +49,16 @@ impl Broker {
         let process = line
             .rsplit_once("(process ")
             .and_then(|(_, rest)| rest.trim_end().trim_end_matches(')').parse().ok());
-        (script, process.unwrap_or_else(|| panic!("no process id in {line:?}")))
+        (
+            script,
+            process.unwrap_or_else(|| panic!("no process id in {line:?}")),
+        )
     }
 
     fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([signal, &self.process.to_string()]).status();
+        let status = Command::new("kill")
+            .args([signal, &self.process.to_string()])
+            .status();
         assert!(status.expect("kill runs").success());
     }
 
@@ -70,7 +75,9 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        let _ = Command::new("kill").args(["-KILL", &self.process.to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-KILL", &self.process.to_string()])
+            .status();
         let _ = self.script.wait();
         let _ = std::fs::remove_dir_all(&self.data);
     }
@@ -87,13 +94,18 @@ fn nothing_is_lost_or_doubled_while_the_broker_is_away() {
     let topic = setting.topic("log", 1, &[]);
     let mut producer = setting.cluster.producer(wake()).expect("a producer");
     let mut consumer = setting.cluster.group_consumer(wake()).expect("a consumer");
-    consumer.subscribe(&[topic.clone()]).expect("it subscribes");
+    consumer
+        .subscribe(std::slice::from_ref(&topic))
+        .expect("it subscribes");
     let mut sink = Kept::default();
     until("the consumer has its partition", || {
         consumer.poll(&mut sink, 100).expect("no error");
         match consumer.rebalance() {
             Some(Rebalance::Assign(places)) => {
-                let places = places.into_iter().map(|at| (at, StartOffset::Committed)).collect::<Vec<_>>();
+                let places = places
+                    .into_iter()
+                    .map(|at| (at, StartOffset::Committed))
+                    .collect::<Vec<_>>();
                 consumer.assign(&places).expect("it is taken on");
                 true
             }
@@ -127,23 +139,34 @@ fn nothing_is_lost_or_doubled_while_the_broker_is_away() {
     // Dies, with records on the wire.
     broker.kill();
     send_some(500);
-    consumer.commit(&[offset(at(&topic, 0), 700, "while away")]).expect("it starts");
+    consumer
+        .commit(&[offset(at(&topic, 0), 700, "while away")])
+        .expect("it starts");
     std::thread::sleep(Duration::from_secs(2));
-    consumer.poll(&mut sink, 1000).expect("a broker that is away is no error");
+    consumer
+        .poll(&mut sink, 1000)
+        .expect("a broker that is away is no error");
     broker.restart();
     let total = send_some(500);
 
     let end = Instant::now() + Duration::from_secs(60);
     let mut outcome = None;
     while sink.count() < total as usize || outcome.is_none() {
-        assert!(Instant::now() < end, "{} of {total} arrived, commit {outcome:?}", sink.count());
+        assert!(
+            Instant::now() < end,
+            "{} of {total} arrived, commit {outcome:?}",
+            sink.count()
+        );
         producer.poll();
         consumer.poll(&mut sink, 1000).expect("no error");
         // A rebalance may take the partition and give it again; the position is then the committed one.
         match consumer.rebalance() {
             Some(Rebalance::Assign(places)) => {
                 let next = sink.of(&topic, 0).last().map_or(0, |(offset, _)| offset + 1);
-                let places = places.into_iter().map(|at| (at, StartOffset::At(next))).collect::<Vec<_>>();
+                let places = places
+                    .into_iter()
+                    .map(|at| (at, StartOffset::At(next)))
+                    .collect::<Vec<_>>();
                 consumer.assign(&places).expect("it is taken on");
             }
             Some(Rebalance::Revoke(places) | Rebalance::Lost(places)) => {

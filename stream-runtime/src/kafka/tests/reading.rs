@@ -21,7 +21,9 @@ fn transactional(setting: &Setting) -> BaseProducer {
 
 #[test]
 fn the_end_behind_a_transaction_marker_is_the_offset_after_the_marker() {
-    let Some(setting) = Setting::new("markers") else { return };
+    let Some(setting) = Setting::new("markers") else {
+        return;
+    };
     let topic = setting.topic("log", 2, &[]);
     let producer = transactional(&setting);
     let send = |value: &str| {
@@ -38,7 +40,9 @@ fn the_end_behind_a_transaction_marker_is_the_offset_after_the_marker() {
 
     let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
     let places = [at(&topic, 0), at(&topic, 1)];
-    reader.add(&places.clone().map(|at| (at, StartOffset::Beginning))).expect("it reads");
+    reader
+        .add(&places.clone().map(|at| (at, StartOffset::Beginning)))
+        .expect("it reads");
     let mut sink = Kept::default();
     until("both ends are reached", || {
         reader.poll(&mut sink, 100).expect("no error");
@@ -49,12 +53,17 @@ fn the_end_behind_a_transaction_marker_is_the_offset_after_the_marker() {
     assert_eq!(sink.end(&topic, 0), Some(4));
     assert_eq!(sink.end(&topic, 1), Some(0));
     let admin = setting.cluster.admin().expect("an admin client");
-    assert_eq!(admin.offset_range(&places, SOON).expect("an answer"), [(0, 4), (0, 0)]);
+    assert_eq!(
+        admin.offset_range(&places, SOON).expect("an answer"),
+        [(0, 4), (0, 0)]
+    );
 }
 
 #[test]
 fn the_end_of_a_compacted_log_counts_what_compaction_removed() {
-    let Some(setting) = Setting::new("compacted") else { return };
+    let Some(setting) = Setting::new("compacted") else {
+        return;
+    };
     let topic = setting.topic(
         "log",
         1,
@@ -77,7 +86,9 @@ fn the_end_of_a_compacted_log_counts_what_compaction_removed() {
         assert!(producer.flush(SOON));
         std::thread::sleep(Duration::from_millis(300));
         let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
-        reader.add(&[(at(&topic, 0), StartOffset::Beginning)]).expect("it reads");
+        reader
+            .add(&[(at(&topic, 0), StartOffset::Beginning)])
+            .expect("it reads");
         let mut sink = Kept::default();
         until("the end is reached", || {
             reader.poll(&mut sink, 1000).expect("no error");
@@ -90,18 +101,24 @@ fn the_end_of_a_compacted_log_counts_what_compaction_removed() {
 
 #[test]
 fn an_end_is_told_again_after_more_records_and_partitions_come_and_go() {
-    let Some(setting) = Setting::new("follows") else { return };
+    let Some(setting) = Setting::new("follows") else {
+        return;
+    };
     let topic = setting.topic("log", 2, &[]);
     setting.fill(&topic, 0, 3);
     setting.fill(&topic, 1, 2);
     let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
     let mut sink = Kept::default();
-    reader.add(&[(at(&topic, 0), StartOffset::At(1))]).expect("it reads");
+    reader
+        .add(&[(at(&topic, 0), StartOffset::At(1))])
+        .expect("it reads");
     until("the first end is reached", || {
         reader.poll(&mut sink, 100).expect("no error");
         sink.end(&topic, 0) == Some(3)
     });
-    reader.add(&[(at(&topic, 1), StartOffset::Beginning)]).expect("it reads more");
+    reader
+        .add(&[(at(&topic, 1), StartOffset::Beginning)])
+        .expect("it reads more");
     setting.fill(&topic, 0, 2);
     until("both ends are reached", || {
         reader.poll(&mut sink, 100).expect("no error");
@@ -120,12 +137,17 @@ fn an_end_is_told_again_after_more_records_and_partitions_come_and_go() {
 
 #[test]
 fn an_offset_that_is_not_there_is_the_sinks_or_an_error() {
-    let Some(setting) = Setting::new("range") else { return };
+    let Some(setting) = Setting::new("range") else {
+        return;
+    };
     let topic = setting.topic("log", 2, &[]);
     setting.fill(&topic, 1, 2);
     let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
     reader
-        .add(&[(at(&topic, 0), StartOffset::At(17)), (at(&topic, 1), StartOffset::Beginning)])
+        .add(&[
+            (at(&topic, 0), StartOffset::At(17)),
+            (at(&topic, 1), StartOffset::Beginning),
+        ])
         .expect("it reads");
     let mut sink = Kept {
         takes_out_of_range: true,
@@ -139,7 +161,9 @@ fn an_offset_that_is_not_there_is_the_sinks_or_an_error() {
 
     // From the beginning it can be read after all.
     reader.remove(&[at(&topic, 0)]).expect("it stops");
-    reader.add(&[(at(&topic, 0), StartOffset::Beginning)]).expect("it reads");
+    reader
+        .add(&[(at(&topic, 0), StartOffset::Beginning)])
+        .expect("it reads");
     until("the empty partition's end is reached", || {
         reader.poll(&mut sink, 100).expect("no error");
         sink.end(&topic, 0) == Some(0)
@@ -148,7 +172,9 @@ fn an_offset_that_is_not_there_is_the_sinks_or_an_error() {
     let mut sink = Kept::default();
     let mut error = None;
     reader.remove(&[at(&topic, 0)]).expect("it stops");
-    reader.add(&[(at(&topic, 0), StartOffset::At(17))]).expect("it reads");
+    reader
+        .add(&[(at(&topic, 0), StartOffset::At(17))])
+        .expect("it reads");
     until("the poll ends in an error", || {
         error = reader.poll(&mut sink, 100).err();
         error.is_some()

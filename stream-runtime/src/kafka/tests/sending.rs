@@ -22,13 +22,19 @@ impl RecordSink for Described {
             ..
         } = record;
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        self.0.push(format!("{offset} {timestamp} {:?} {:?} {headers:?}", text(key), text(value)));
+        self.0.push(format!(
+            "{offset} {timestamp} {:?} {:?} {headers:?}",
+            text(key),
+            text(value)
+        ));
     }
 }
 
 #[test]
 fn a_record_arrives_as_it_was_sent() {
-    let Some(setting) = Setting::new("arrives") else { return };
+    let Some(setting) = Setting::new("arrives") else {
+        return;
+    };
     let topic = setting.topic("log", 1, &[]);
     let mut headers = Vec::new();
     pack_header(&mut headers, "trace", Some(b"7"));
@@ -64,7 +70,9 @@ fn a_record_arrives_as_it_was_sent() {
     assert_eq!(producer.in_flight(), 0);
 
     let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
-    reader.add(&[(at(&topic, 0), StartOffset::Beginning)]).expect("it reads");
+    reader
+        .add(&[(at(&topic, 0), StartOffset::Beginning)])
+        .expect("it reads");
     let mut sink = Described::default();
     until("three records arrive", || {
         reader.poll(&mut sink, 100).expect("no error");
@@ -83,10 +91,15 @@ fn a_record_arrives_as_it_was_sent() {
 
 #[test]
 fn an_acknowledged_record_tells_where_it_is_and_goes_where_murmur2_says() {
-    let Some(setting) = Setting::new("acknowledged") else { return };
+    let Some(setting) = Setting::new("acknowledged") else {
+        return;
+    };
     let topic = setting.topic("log", 5, &[]);
     let producer = setting.cluster.acknowledged_producer().expect("a producer");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let record = |key: &'static str| OutgoingRecord {
         topic: &topic,
         partition: None,
@@ -96,17 +109,29 @@ fn an_acknowledged_record_tells_where_it_is_and_goes_where_murmur2_says() {
         timestamp: None,
     };
     for key in ["red", "green", "blue", "colour"] {
-        let (partition, _) = runtime.block_on(producer.send(record(key))).expect("it is delivered");
-        assert_eq!(partition as u32, partitioner::partition_of(key.as_bytes(), 5), "{key}");
+        let (partition, _) = runtime
+            .block_on(producer.send(record(key)))
+            .expect("it is delivered");
+        assert_eq!(
+            partition as u32,
+            partitioner::partition_of(key.as_bytes(), 5),
+            "{key}"
+        );
     }
-    let (_, first) = runtime.block_on(producer.send(record("red"))).expect("it is delivered");
-    let (_, second) = runtime.block_on(producer.send(record("red"))).expect("it is delivered");
+    let (_, first) = runtime
+        .block_on(producer.send(record("red")))
+        .expect("it is delivered");
+    let (_, second) = runtime
+        .block_on(producer.send(record("red")))
+        .expect("it is delivered");
     assert_eq!(second, first + 1);
 }
 
 #[test]
 fn what_can_never_be_sent_is_refused() {
-    let Some(setting) = Setting::new("refused") else { return };
+    let Some(setting) = Setting::new("refused") else {
+        return;
+    };
     let topic = setting.topic("log", 1, &[]);
     setting.fill(&topic, 0, 1);
     let mut producer = setting.cluster.producer(wake()).expect("a producer");
@@ -135,18 +160,29 @@ fn what_can_never_be_sent_is_refused() {
     };
     assert!(reason.contains(&format!("{topic}[9]")), "{reason}");
     let bad: Arc<str> = Arc::from("nul\0name");
-    assert!(matches!(producer.send(OutgoingRecord { topic: &bad, ..record }), SendOutcome::Refused(_)));
+    assert!(matches!(
+        producer.send(OutgoingRecord {
+            topic: &bad,
+            ..record
+        }),
+        SendOutcome::Refused(_)
+    ));
     assert_eq!(producer.take_failure(), None);
 }
 
 #[test]
 fn a_topic_that_does_not_exist_fails_the_delivery_and_wakes() {
-    let Some(setting) = Setting::new("nowhere") else { return };
+    let Some(setting) = Setting::new("nowhere") else {
+        return;
+    };
     let wake = wake();
     let mut producer = setting.cluster.producer(Arc::clone(&wake)).expect("a producer");
     let topic: Arc<str> = Arc::from(format!("{}-nowhere", setting.name));
     send(&mut *producer, &topic, 0, "lost");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let mut failure = None;
     let end = std::time::Instant::now() + Duration::from_secs(45);
     while failure.is_none() && std::time::Instant::now() < end {
@@ -162,7 +198,9 @@ fn a_topic_that_does_not_exist_fails_the_delivery_and_wakes() {
 
 #[test]
 fn purging_takes_back_what_is_queued_and_the_producer_goes_on() {
-    let Some(setting) = Setting::new("purged") else { return };
+    let Some(setting) = Setting::new("purged") else {
+        return;
+    };
     let topic = setting.topic("log", 1, &[]);
     let mut producer = setting.cluster.producer(wake()).expect("a producer");
     send(&mut *producer, &topic, 0, "first");
@@ -185,7 +223,9 @@ fn purging_takes_back_what_is_queued_and_the_producer_goes_on() {
     assert_eq!(producer.take_failure(), None);
 
     let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
-    reader.add(&[(at(&topic, 0), StartOffset::Beginning)]).expect("it reads");
+    reader
+        .add(&[(at(&topic, 0), StartOffset::Beginning)])
+        .expect("it reads");
     let mut sink = Kept::default();
     until("the end is reached", || {
         reader.poll(&mut sink, 10_000).expect("no error");
