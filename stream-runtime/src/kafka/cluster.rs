@@ -41,7 +41,7 @@ impl Cluster for RdKafkaCluster {
         Ok(Box::new(consumer))
     }
 
-    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer>> {
+    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>> {
         Ok(Box::new(RdKafkaProducer::new(
             &self.settings,
             &self.diagnostics,

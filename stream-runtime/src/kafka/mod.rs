@@ -293,7 +293,7 @@ pub(crate) struct ClientSettings {
 /// `wake` is notified whenever a client has something for its owner's next `poll`.
 pub(crate) trait Cluster: Send + Sync {
     fn group_consumer(&self, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>>;
-    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer>>;
+    fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>>;
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>>;
     fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>>;
     fn admin(&self) -> Result<Arc<dyn Admin>>;

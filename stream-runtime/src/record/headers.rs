@@ -43,6 +43,11 @@ impl Headers {
         pack_header(&mut self.packed, name, Some(value.as_ref()));
     }
 
+    /// Appends a header whose value is null.
+    pub fn push_null(&mut self, name: &str) {
+        pack_header(&mut self.packed, name, None);
+    }
+
     /// The value of the last header of this name; `None` also where that value is null.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter()

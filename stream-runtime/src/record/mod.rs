@@ -3,10 +3,11 @@
 //! Pure: nothing here does input or output. Sending is in [`crate::stream`].
 
 pub(crate) mod codec;
-
+pub mod codecs;
 mod headers;
-
+pub(crate) mod key;
 pub(crate) mod partitioner;
+pub(crate) mod topic;
 
 pub use headers::Headers;
 

@@ -1,0 +1,128 @@
+//! The task that is being polled, as tables and sends find it.
+//!
+//! A thread owns its tasks and polls one at a time; while it does, that task is the thread's current one.
+//! Nothing here is shared between threads.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::input::InputBuffer;
+use super::outbox::Outbox;
+use crate::record::RecordRef;
+use crate::record::topic::TopicDef;
+use crate::table::{AnyShard, TableDef};
+
+/// What the agents of one task share.
+#[derive(Debug)]
+pub(crate) struct TaskContext {
+    /// `<sub-topology>/<partition>`.
+    pub name: String,
+    /// The task's partitions, one a topic.
+    pub inputs: Vec<RefCell<InputBuffer>>,
+    /// The task's shards, one a table.
+    pub shards: RefCell<Vec<Rc<dyn AnyShard>>>,
+    pub outbox: RefCell<Outbox>,
+    /// The names of the program's topics on the broker.
+    pub names: Arc<TopicNames>,
+    /// The input whose head is the open record.
+    pub open: Cell<Option<usize>>,
+    /// Why the open record cannot be done, noted by a call that cannot return it.
+    pub failure: RefCell<Option<String>>,
+    /// The size of the largest record the producer takes.
+    pub max_record_bytes: usize,
+    /// Not a task: an agent called as a plain function, in a test.
+    pub detached: bool,
+}
+
+impl TaskContext {
+    /// The open record.
+    pub(crate) fn with_open<R>(&self, read: impl FnOnce(RecordRef<'_>) -> R) -> Option<R> {
+        let input = self.inputs.get(self.open.get()?)?.borrow();
+        input.head().map(read)
+    }
+
+    /// The event time of what is being written now.
+    pub(crate) fn timestamp(&self) -> Option<i64> {
+        // Records of old producers have none, which clients show as −1.
+        self.with_open(|record| record.timestamp)
+            .filter(|timestamp| *timestamp >= 0)
+    }
+
+    /// Makes the open record fail when its agent is done with it.
+    pub(crate) fn fail(&self, reason: String) {
+        self.failure.borrow_mut().get_or_insert(reason);
+    }
+
+    /// Whether a record of this size can be sent; if not, the open record fails.
+    pub(crate) fn takes_record_of(&self, topic: &str, bytes: usize) -> bool {
+        let takes = bytes <= self.max_record_bytes;
+        if !takes {
+            self.fail(format!(
+                "a record of {bytes} bytes for topic `{topic}` is larger than the {} bytes that producers send: \
+                 send less, or raise `message.max.bytes` here (`--set message.max.bytes=…`) and \
+                 `max.message.bytes` of the topic",
+                self.max_record_bytes
+            ));
+        }
+        takes
+    }
+
+    /// The shard of a table, if the task has one.
+    pub(crate) fn shard(&self, table: &'static TableDef) -> Option<Rc<dyn AnyShard>> {
+        self.shards
+            .borrow()
+            .iter()
+            .find(|shard| std::ptr::eq(shard.def(), table))
+            .cloned()
+    }
+}
+
+/// Declared topics and their names on the broker.
+#[derive(Debug, Default)]
+pub(crate) struct TopicNames {
+    names: Vec<(&'static str, Arc<str>)>,
+}
+
+impl TopicNames {
+    /// `names`: declared name and name on the broker.
+    pub(crate) fn new(names: Vec<(&'static str, Arc<str>)>) -> Self {
+        Self { names }
+    }
+
+    /// The name on the broker; programs have few topics, so a walk is quicker than a hash.
+    pub(crate) fn get(&self, def: &TopicDef) -> Option<&Arc<str>> {
+        self.names
+            .iter()
+            .find(|(declared, _)| std::ptr::eq(*declared, def.name) || *declared == def.name)
+            .map(|(_, name)| name)
+    }
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Rc<TaskContext>>> = const { RefCell::new(None) };
+}
+
+/// Makes a task the current one until dropped.
+pub(crate) struct Entered {
+    before: Option<Rc<TaskContext>>,
+}
+
+impl Entered {
+    pub(crate) fn new(task: &Rc<TaskContext>) -> Self {
+        Self {
+            before: CURRENT.replace(Some(Rc::clone(task))),
+        }
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.set(self.before.take());
+    }
+}
+
+/// Calls `read` with the current task, if there is one.
+pub(crate) fn with_current<R>(read: impl FnOnce(&TaskContext) -> R) -> Option<R> {
+    CURRENT.with_borrow(|current| current.as_deref().map(read))
+}

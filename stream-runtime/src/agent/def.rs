@@ -1,0 +1,121 @@
+//! What `#[agent]` says about a function: one const descriptor, read by the registry and the topology.
+
+use std::time::Duration;
+
+use super::run::{AgentFuture, AgentStart};
+use crate::record::Location;
+use crate::record::topic::TopicDef;
+use crate::table::TableDef;
+
+/// An agent as declared.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct AgentDef {
+    /// The function's name, or the one given by `name = "…"`.
+    pub name: &'static str,
+    /// The doc comment.
+    pub doc: &'static str,
+    /// Where it was declared.
+    pub location: Location,
+    /// How it takes records.
+    pub form: Form,
+    /// Where its records come from.
+    pub input: TopicUse,
+    /// Where what it returns goes: topics only, functions are not part of the topology.
+    pub sinks: &'static [TopicUse],
+    /// Paths in the function's body that may be topics or tables: those whose last segment is written in
+    /// capitals. The topology draws its edges and finds an agent's tables by them.
+    pub mentions: &'static [&'static str],
+    /// Tables named by `tables = […]`.
+    pub tables: &'static [fn() -> &'static TableDef],
+    /// What happens when it fails.
+    pub on_error: OnError,
+    /// Makes one instance.
+    pub(crate) start: fn(AgentStart) -> AgentFuture,
+}
+
+/// The parts of an [`AgentDef`], as the macro gives them.
+#[derive(Debug, Clone, Copy)]
+#[doc(hidden)]
+pub struct AgentParts {
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub location: Location,
+    pub form: Form,
+    pub input: TopicUse,
+    pub sinks: &'static [TopicUse],
+    pub mentions: &'static [&'static str],
+    pub tables: &'static [fn() -> &'static TableDef],
+    pub on_error: OnError,
+    pub start: fn(AgentStart) -> AgentFuture,
+}
+
+impl AgentDef {
+    #[doc(hidden)]
+    pub const fn __new(parts: AgentParts) -> Self {
+        Self {
+            name: parts.name,
+            doc: parts.doc,
+            location: parts.location,
+            form: parts.form,
+            input: parts.input,
+            sinks: parts.sinks,
+            mentions: parts.mentions,
+            tables: parts.tables,
+            on_error: parts.on_error,
+            start: parts.start,
+        }
+    }
+}
+
+/// How an agent takes records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `async fn(Stream<T>)`: runs as long as the partition is held.
+    Stream,
+    /// `async fn(T) -> R`: runs once a record.
+    Record,
+}
+
+/// A topic as an agent names it: a function, since a const cannot read the static it names.
+pub type TopicUse = fn() -> &'static TopicDef;
+
+/// What happens when an agent returns an error or panics, and when a record does not decode.
+///
+/// The failed record leaves nothing behind, no table write and no send. It is tried again `retries`
+/// times, waiting `backoff` before the first and twice as long before each further one (at most a minute);
+/// a record that does not decode is not tried again, since it would not decode then either. After that the
+/// verdict holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnError {
+    /// How often the record is tried again.
+    pub retries: u32,
+    /// The wait before the first retry.
+    pub backoff: Duration,
+    /// What then happens.
+    pub then: Verdict,
+}
+
+/// The end of a record that keeps failing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The task stops, loudly; the record stays unprocessed and its offset uncommitted.
+    Stop,
+    /// The record is logged and passed over.
+    Skip,
+}
+
+impl OnError {
+    /// Three retries, the first after 100 ms, then stop: nothing is skipped unasked.
+    pub const DEFAULT: Self = Self {
+        retries: 3,
+        backoff: Duration::from_millis(100),
+        then: Verdict::Stop,
+    };
+
+    /// The wait before retry number `attempt`, counted from 1.
+    pub(crate) fn wait_before(&self, attempt: u32) -> Duration {
+        let doublings = attempt.saturating_sub(1).min(16);
+        (self.backoff * 2_u32.pow(doublings)).min(Duration::from_secs(60))
+    }
+}

@@ -1,0 +1,185 @@
+//! The records of one partition between the client and the agents.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::record::{HeadersRef, RecordRef};
+
+/// A queue of records in one run of bytes: filled by the thread as records arrive, emptied by the task.
+///
+/// The bytes are kept for the next records, so that a steady flow allocates nothing.
+#[derive(Debug)]
+pub(crate) struct InputBuffer {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    bytes: Vec<u8>,
+    /// How much of `bytes` belongs to records that were removed.
+    consumed: usize,
+    records: VecDeque<Stored>,
+    /// The offset after the last record that was removed.
+    done_to: Option<i64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Stored {
+    offset: i64,
+    timestamp: i64,
+    start: usize,
+    key: Option<u32>,
+    value: Option<u32>,
+    headers: u32,
+}
+
+impl Stored {
+    fn end(&self) -> usize {
+        self.start + (self.key.unwrap_or(0) + self.value.unwrap_or(0) + self.headers) as usize
+    }
+}
+
+impl InputBuffer {
+    pub(crate) fn new(topic: Arc<str>, partition: i32) -> Self {
+        Self {
+            topic,
+            partition,
+            bytes: Vec::new(),
+            consumed: 0,
+            records: VecDeque::new(),
+            done_to: None,
+        }
+    }
+
+    pub(crate) fn push(&mut self, record: RecordRef<'_>) {
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a record is smaller than 2 GiB");
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(record.key.unwrap_or_default());
+        self.bytes.extend_from_slice(record.value.unwrap_or_default());
+        self.bytes.extend_from_slice(record.headers.packed());
+        self.records.push_back(Stored {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            start,
+            key: record.key.map(length),
+            value: record.value.map(length),
+            headers: length(record.headers.packed()),
+        });
+    }
+
+    /// The record to be processed next.
+    pub(crate) fn head(&self) -> Option<RecordRef<'_>> {
+        let stored = self.records.front()?;
+        let (key, at) = self.part(stored.start, stored.key);
+        let (value, at) = self.part(at, stored.value);
+        let (headers, _) = self.part(at, Some(stored.headers));
+        Some(RecordRef {
+            topic: &self.topic,
+            partition: self.partition,
+            offset: stored.offset,
+            timestamp: stored.timestamp,
+            key,
+            value,
+            headers: HeadersRef::new(headers.unwrap_or_default()),
+        })
+    }
+
+    fn part(&self, start: usize, length: Option<u32>) -> (Option<&[u8]>, usize) {
+        let end = start + length.unwrap_or(0) as usize;
+        (length.map(|_| &self.bytes[start..end]), end)
+    }
+
+    pub(crate) fn head_timestamp(&self) -> Option<i64> {
+        self.records.front().map(|stored| stored.timestamp)
+    }
+
+    /// Removes the head: every agent is done with it.
+    pub(crate) fn pop(&mut self) {
+        let Some(stored) = self.records.pop_front() else {
+            return;
+        };
+        self.done_to = Some(stored.offset + 1);
+        self.consumed = stored.end();
+        if self.records.is_empty() {
+            self.bytes.clear();
+            self.consumed = 0;
+        } else if self.consumed > self.bytes.len() / 2 {
+            // Moves at most as many bytes as were freed since the last time.
+            self.bytes.drain(..self.consumed);
+            for stored in &mut self.records {
+                stored.start -= self.consumed;
+            }
+            self.consumed = 0;
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The bytes of the records that wait.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.bytes.len() - self.consumed
+    }
+
+    /// The offset to commit: that of the first record that is not done; `None` before any was.
+    ///
+    /// With records waiting it is the head's, which steps over gaps that compaction and markers leave.
+    pub(crate) fn committable(&self) -> Option<i64> {
+        let done_to = self.done_to?;
+        Some(self.records.front().map_or(done_to, |head| head.offset))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(offset: i64, key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> RecordRef<'static> {
+        RecordRef {
+            topic: "t",
+            partition: 0,
+            offset,
+            timestamp: offset * 10,
+            key,
+            value,
+            headers: HeadersRef::default(),
+        }
+    }
+
+    #[test]
+    fn records_come_back_in_order_while_others_arrive() {
+        let mut buffer = InputBuffer::new("t".into(), 0);
+        let mut next = 0;
+        for offset in 0..100 {
+            buffer.push(record(
+                offset,
+                Some(b"key"),
+                (offset % 3 != 0).then_some(&b"value"[..]),
+            ));
+            if offset % 2 == 1 {
+                let head = buffer.head().expect("has records");
+                assert_eq!((head.offset, head.key), (next, Some(&b"key"[..])));
+                assert_eq!(head.value, (next % 3 != 0).then_some(&b"value"[..]));
+                buffer.pop();
+                next += 1;
+            }
+        }
+        assert_eq!(buffer.len(), 50);
+        assert!(buffer.bytes.len() <= 2 * buffer.pending_bytes());
+    }
+
+    #[test]
+    fn the_offset_to_commit_steps_over_gaps() {
+        let mut buffer = InputBuffer::new("t".into(), 0);
+        assert_eq!(buffer.committable(), None);
+        buffer.push(record(3, None, None));
+        assert_eq!(buffer.committable(), None);
+        buffer.push(record(7, None, None));
+        buffer.pop();
+        assert_eq!(buffer.committable(), Some(7));
+        buffer.pop();
+        assert_eq!(buffer.committable(), Some(8));
+    }
+}

@@ -1,0 +1,211 @@
+//! The sends of a task between the agent that made them and the producer.
+//!
+//! A send belongs to the record it was made for: it waits here until the agent is done with that record,
+//! and goes away with it when the agent fails.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::kafka::OutgoingRecord;
+
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    /// Entries before this belong to records that are done.
+    sealed: usize,
+    /// Entries before this were handed over.
+    sent: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    topic: Arc<str>,
+    partition: Option<i32>,
+    timestamp: Option<i64>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: Range<usize>,
+}
+
+/// A send as the outbox takes it; the parts write themselves behind what is already there.
+pub(crate) struct Staging<'a> {
+    outbox: &'a mut Outbox,
+    start: usize,
+    entry: Entry,
+}
+
+impl Outbox {
+    /// Begins a send. Nothing is kept of it unless [`Staging::finish`] is called.
+    pub(crate) fn stage(&mut self, topic: Arc<str>) -> Staging<'_> {
+        let start = self.bytes.len();
+        Staging {
+            outbox: self,
+            start,
+            entry: Entry {
+                topic,
+                partition: None,
+                timestamp: None,
+                key: None,
+                value: None,
+                headers: 0..0,
+            },
+        }
+    }
+
+    /// The open record is done: its sends may go.
+    pub(crate) fn seal(&mut self) {
+        self.sealed = self.entries.len();
+    }
+
+    /// The open record failed: its sends were never made.
+    pub(crate) fn undo(&mut self) {
+        self.entries.truncate(self.sealed);
+    }
+
+    /// Whether sends of finished records still wait.
+    pub(crate) fn has_sealed(&self) -> bool {
+        self.sent < self.sealed
+    }
+
+    /// Hands sealed sends to `send` until it declines one.
+    pub(crate) fn drain(&mut self, mut send: impl FnMut(OutgoingRecord<'_>) -> bool) {
+        while self.sent < self.sealed {
+            let entry = &self.entries[self.sent];
+            let part = |range: &Range<usize>| &self.bytes[range.clone()];
+            let taken = send(OutgoingRecord {
+                topic: &entry.topic,
+                partition: entry.partition,
+                key: entry.key.as_ref().map(part),
+                value: entry.value.as_ref().map(part),
+                headers: part(&entry.headers),
+                timestamp: entry.timestamp,
+            });
+            if !taken {
+                return;
+            }
+            self.sent += 1;
+        }
+        if self.sent == self.entries.len() {
+            self.entries.clear();
+            self.bytes.clear();
+            self.sealed = 0;
+            self.sent = 0;
+        }
+    }
+
+    /// The sends of the open record, for tests of agents as functions.
+    pub(crate) fn records(&self) -> impl Iterator<Item = OutgoingRecord<'_>> {
+        self.entries.iter().map(|entry| OutgoingRecord {
+            topic: &entry.topic,
+            partition: entry.partition,
+            key: entry.key.clone().map(|range| &self.bytes[range]),
+            value: entry.value.clone().map(|range| &self.bytes[range]),
+            headers: &self.bytes[entry.headers.clone()],
+            timestamp: entry.timestamp,
+        })
+    }
+}
+
+impl Staging<'_> {
+    /// Writes the key, the value and the headers in that order; each appends to the buffer and says
+    /// whether it wrote anything (else it is null).
+    pub(crate) fn key(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> &mut Self {
+        self.entry.key = self.part(write);
+        self
+    }
+
+    pub(crate) fn value(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> &mut Self {
+        self.entry.value = self.part(write);
+        self
+    }
+
+    pub(crate) fn headers(&mut self, packed: &[u8]) -> &mut Self {
+        let start = self.outbox.bytes.len();
+        self.outbox.bytes.extend_from_slice(packed);
+        self.entry.headers = start..self.outbox.bytes.len();
+        self
+    }
+
+    pub(crate) fn partition(&mut self, partition: Option<i32>) -> &mut Self {
+        self.entry.partition = partition;
+        self
+    }
+
+    pub(crate) fn timestamp(&mut self, timestamp: Option<i64>) -> &mut Self {
+        self.entry.timestamp = timestamp;
+        self
+    }
+
+    fn part(&mut self, write: impl FnOnce(&mut Vec<u8>) -> bool) -> Option<Range<usize>> {
+        let start = self.outbox.bytes.len();
+        write(&mut self.outbox.bytes).then(|| start..self.outbox.bytes.len())
+    }
+
+    /// The size of what was written so far.
+    pub(crate) fn bytes(&self) -> usize {
+        self.outbox.bytes.len() - self.start
+    }
+
+    /// Keeps the send.
+    pub(crate) fn finish(self) {
+        self.outbox.entries.push(self.entry);
+    }
+
+    /// Forgets it: a part did not encode.
+    pub(crate) fn abandon(self) {
+        self.outbox.bytes.truncate(self.start);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(outbox: &mut Outbox, value: &[u8]) {
+        let mut staging = outbox.stage("t".into());
+        staging.value(|bytes| {
+            bytes.extend_from_slice(value);
+            true
+        });
+        staging.finish();
+    }
+
+    fn drained(outbox: &mut Outbox, at_most: usize) -> Vec<Vec<u8>> {
+        let mut seen = Vec::new();
+        outbox.drain(|record| {
+            let room = seen.len() < at_most;
+            if room {
+                seen.push(record.value.unwrap_or_default().to_vec());
+            }
+            room
+        });
+        seen
+    }
+
+    #[test]
+    fn sends_of_a_failed_record_were_never_made() {
+        let mut outbox = Outbox::default();
+        send(&mut outbox, b"done");
+        outbox.seal();
+        send(&mut outbox, b"failed");
+        outbox.undo();
+        assert_eq!(drained(&mut outbox, 9), [b"done"]);
+    }
+
+    #[test]
+    fn sends_wait_for_their_record_and_for_the_producer() {
+        let mut outbox = Outbox::default();
+        send(&mut outbox, b"1");
+        assert!(drained(&mut outbox, 9).is_empty());
+        send(&mut outbox, b"2");
+        outbox.seal();
+        assert_eq!(drained(&mut outbox, 1), [b"1"]);
+        send(&mut outbox, b"3");
+        assert_eq!(drained(&mut outbox, 9), [b"2"]);
+        assert!(!outbox.has_sealed());
+        outbox.seal();
+        assert_eq!(drained(&mut outbox, 9), [b"3"]);
+        assert!(outbox.bytes.is_empty());
+    }
+}

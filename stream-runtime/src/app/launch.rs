@@ -1,0 +1,219 @@
+//! Starting a worker, in order: broker, topology, topics, threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tracing::info;
+
+use super::running::{Parts, Running};
+use super::settings::{BrokerAddress, Settings};
+use super::{App, topics};
+use crate::agent::context::TopicNames;
+use crate::cluster::plan::{Blueprint, Blueprints};
+use crate::cluster::thread::{self, ThreadSetup};
+use crate::error::{Error, Result};
+use crate::kafka::cluster::RdKafkaCluster;
+use crate::kafka::{ClientSettings, Cluster};
+use crate::stream::send::{ProgramGuard, RunningProgram};
+use crate::topology::Topology;
+
+/// The largest record librdkafka's producers take unless told otherwise.
+const MAX_RECORD_BYTES: usize = 1_000_000;
+
+/// Calls off a start that waits.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    pub(crate) fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Sleeps, in pieces, unless the start was called off.
+    pub(super) fn wait(&self, duration: Duration) -> Result<()> {
+        let mut left = duration;
+        while !left.is_zero() {
+            if self.0.load(Ordering::Acquire) {
+                return Err(Error::usage("stopped before the program had started"));
+            }
+            let piece = left.min(Duration::from_millis(50));
+            std::thread::sleep(piece);
+            left -= piece;
+        }
+        Ok(())
+    }
+}
+
+/// The embedded broker, or nothing in a build without it.
+#[cfg(feature = "embedded")]
+pub(super) type EmbeddedBroker = crate::broker::Broker;
+/// No embedded broker in this build.
+#[cfg(not(feature = "embedded"))]
+pub(super) type EmbeddedBroker = std::convert::Infallible;
+
+/// The cluster that the settings name, started if it is the embedded one.
+pub(crate) struct Connection {
+    pub cluster: Arc<dyn Cluster>,
+    /// `host:port,…`
+    pub bootstrap: String,
+    pub embedded: Option<EmbeddedBroker>,
+}
+
+/// Reaches for the cluster; the first request tells whether it is there.
+pub(crate) fn connection(id: &str, settings: &Settings) -> Result<Connection> {
+    let (bootstrap, embedded) = match settings.broker_address()? {
+        BrokerAddress::Kafka { bootstrap } => (bootstrap, None),
+        BrokerAddress::Embedded { port } => start_embedded(port)?,
+    };
+    let cluster = RdKafkaCluster::connect(ClientSettings {
+        bootstrap: bootstrap.clone(),
+        group: id.to_owned(),
+        client_id: id.to_owned(),
+        instance_id: settings.instance_id.clone(),
+        session_timeout: settings.session_timeout,
+        heartbeat_interval: settings.heartbeat_interval,
+        max_poll_interval: settings.max_poll_interval,
+        raw: settings.kafka.clone().into_iter().collect(),
+    })?;
+    Ok(Connection {
+        cluster,
+        bootstrap,
+        embedded,
+    })
+}
+
+#[cfg(feature = "embedded")]
+fn start_embedded(port: u16) -> Result<(String, Option<EmbeddedBroker>)> {
+    let broker = crate::broker::Broker::start(crate::broker::BrokerOptions {
+        port,
+        ..Default::default()
+    })?;
+    info!(
+        "the embedded development broker listens on {}; its records are gone when it ends",
+        broker.bootstrap()
+    );
+    Ok((broker.bootstrap(), Some(broker)))
+}
+
+#[cfg(not(feature = "embedded"))]
+fn start_embedded(_port: u16) -> Result<(String, Option<EmbeddedBroker>)> {
+    Err(Error::config(
+        "`embedded://` needs the feature `embedded` of stream-runtime, which this build is without",
+    ))
+}
+
+/// What is started.
+#[derive(Debug)]
+pub(super) struct LaunchRequest {
+    id: String,
+    topology: Topology,
+    want_rows: bool,
+}
+
+impl LaunchRequest {
+    /// Checks what is declared.
+    pub(super) fn new(app: &App) -> Result<Self> {
+        Ok(Self {
+            id: app.id().to_owned(),
+            topology: app.topology()?,
+            want_rows: !app.shown_at_end().is_empty(),
+        })
+    }
+}
+
+/// Starts a worker.
+pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cancel) -> Result<Running> {
+    let LaunchRequest {
+        id,
+        topology,
+        want_rows,
+    } = request;
+    let topology = Arc::new(topology);
+    let connection = connection(&id, settings)?;
+    let admin = connection.cluster.admin()?;
+    let own_externals = connection.embedded.is_some();
+    let plan = topics::ready(&topology, settings, admin.as_ref(), own_externals, cancel)?;
+    let names = Arc::new(names(&topology));
+    let program = ProgramGuard::new(RunningProgram {
+        id: id.clone(),
+        names: Arc::clone(&names),
+        producer: connection.cluster.acknowledged_producer()?,
+    });
+    let blueprints = Arc::new(blueprints(&topology));
+    let ended = Arc::new(Notify::new());
+    let max_record_bytes = settings
+        .kafka
+        .get("message.max.bytes")
+        .and_then(|bytes| bytes.parse().ok());
+    let threads = (0..settings.threads).map(|number| {
+        thread::start(
+            ThreadSetup {
+                name: format!("worker-{number}"),
+                blueprints: Arc::clone(&blueprints),
+                names: Arc::clone(&names),
+                cluster: Arc::clone(&connection.cluster),
+                commit_interval: settings.commit_interval,
+                revoke_timeout: (settings.max_poll_interval / 5).min(settings.session_timeout / 2),
+                shutdown_timeout: settings.shutdown_timeout,
+                max_record_bytes: max_record_bytes.unwrap_or(MAX_RECORD_BYTES),
+                want_rows,
+            },
+            Arc::clone(&ended),
+        )
+    });
+    let threads = threads.collect::<Result<Vec<_>>>()?;
+    Ok(Running::new(Parts {
+        id,
+        topology,
+        plan,
+        connection,
+        admin,
+        threads,
+        ended,
+        program,
+    }))
+}
+
+/// Declared topics and their names on the broker.
+fn names(topology: &Topology) -> TopicNames {
+    let names = topology
+        .topics
+        .iter()
+        .map(|topic| (topic.declared, Arc::clone(&topic.name)));
+    TopicNames::new(names.collect())
+}
+
+/// What the tasks are made of.
+fn blueprints(topology: &Topology) -> Blueprints {
+    let blueprint = |sub: &crate::topology::SubTopology| Blueprint {
+        name: sub.name.clone(),
+        inputs: sub
+            .inputs
+            .iter()
+            .map(|topic| Arc::clone(&topology.topics[*topic].name))
+            .collect(),
+        agents: sub
+            .agents
+            .iter()
+            .map(|agent| {
+                let node = &topology.agents[*agent];
+                let input = sub.inputs.iter().position(|topic| *topic == node.input);
+                (
+                    node.def,
+                    input.expect("a sub-topology has the inputs of its agents"),
+                )
+            })
+            .collect(),
+        tables: sub
+            .tables
+            .iter()
+            .map(|table| {
+                let node = &topology.tables[*table];
+                (node.entry, Arc::clone(&node.changelog))
+            })
+            .collect(),
+    };
+    Blueprints(topology.sub_topologies.iter().map(blueprint).collect())
+}

@@ -1,0 +1,358 @@
+//! A worker that runs, and how it ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tracing::{error, info};
+
+use super::launch::{Cancel, Connection, LaunchRequest, launch};
+use super::settings::Settings;
+use super::{App, feed};
+use crate::clock;
+use crate::cluster::status::Stage;
+use crate::cluster::thread::{Command, Rows, ThreadHandle};
+use crate::error::{Error, Result};
+use crate::kafka::{Admin, TopicPartition};
+use crate::stream::send::ProgramGuard;
+use crate::topology::{TopicPlan, Topology};
+
+/// The longest wait for one answer of the broker.
+const ANSWER: Duration = Duration::from_secs(10);
+/// How often a worker that is about to end looks whether everything is processed.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A running worker, made by [`App::start`]. Dropping it stops it as [`stop`](Self::stop) does.
+pub struct Running {
+    parts: Option<Parts>,
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Running({})",
+            self.parts.as_ref().map_or("", |parts| &parts.id)
+        )
+    }
+}
+
+/// Dropped from the first to the last: the broker, if it is ours, goes when nobody talks to it any more.
+pub(super) struct Parts {
+    pub id: String,
+    pub topology: Arc<Topology>,
+    pub plan: TopicPlan,
+    pub threads: Vec<ThreadHandle>,
+    /// Notified when a thread ends.
+    pub ended: Arc<Notify>,
+    #[expect(dead_code, reason = "sends from outside agents work as long as it lives")]
+    pub program: ProgramGuard,
+    pub admin: Arc<dyn Admin>,
+    pub connection: Connection,
+}
+
+impl Running {
+    pub(super) fn new(parts: Parts) -> Self {
+        Self { parts: Some(parts) }
+    }
+
+    fn parts(&self) -> &Parts {
+        self.parts
+            .as_ref()
+            .expect("a worker has its parts until it is stopped, which takes it")
+    }
+
+    /// Where the broker is: `host:port,…`. For an embedded one this tells its port.
+    pub fn bootstrap(&self) -> &str {
+        &self.parts().connection.bootstrap
+    }
+
+    /// What runs.
+    pub fn topology(&self) -> &Topology {
+        &self.parts().topology
+    }
+
+    /// The tasks that run on this worker, restored and ready: `<sub-topology>/<partition>`, sorted.
+    pub fn running_tasks(&self) -> Vec<String> {
+        let statuses = self
+            .parts()
+            .threads
+            .iter()
+            .flat_map(|thread| thread.status().get());
+        let mut names: Vec<_> = statuses
+            .filter(|task| task.stage == Stage::Running)
+            .map(|task| task.name)
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Why tasks have stopped, one sentence each; empty while all is well.
+    pub fn stopped_tasks(&self) -> Vec<String> {
+        self.parts()
+            .threads
+            .iter()
+            .flat_map(|thread| thread.status().stopped())
+            .collect()
+    }
+
+    /// Whether any thread of the worker has ended by itself, which only failures do.
+    pub fn has_failed(&self) -> bool {
+        self.parts().threads.iter().any(ThreadHandle::has_ended)
+    }
+
+    /// Waits until everything that is in the program's input topics is processed and committed, by this
+    /// worker and others of its group. Records that arrive meanwhile are waited for too.
+    ///
+    /// # Errors
+    /// When a task has stopped, when the worker has failed, or when `timeout` is over.
+    pub fn drain(&self, timeout: Duration) -> Result<()> {
+        let deadline = clock::now() + timeout;
+        self.commit_eagerly();
+        let progress = self.progress();
+        while !self.look(&progress.is_drained())? {
+            if clock::now() >= deadline {
+                return Err(Error::broker(format!(
+                    "not everything was processed within {timeout:?}"
+                )));
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
+    /// As [`drain`](Self::drain), without an end.
+    async fn drained(&self) -> Result<()> {
+        self.commit_eagerly();
+        loop {
+            let progress = self.progress();
+            let looked = tokio::task::spawn_blocking(move || progress.is_drained()).await;
+            let drained = looked.map_err(|error| Error::state("the last look failed").with_source(error))?;
+            if self.look(&drained)? {
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn commit_eagerly(&self) {
+        for thread in &self.parts().threads {
+            thread.tell(Command::CommitEagerly);
+        }
+    }
+
+    /// Whether it is over, given what the broker said.
+    fn look(&self, drained: &Result<bool>) -> Result<bool> {
+        let stopped = self.stopped_tasks();
+        if !stopped.is_empty() {
+            return Err(Error::agent(stopped.join("\n")));
+        }
+        if self.has_failed() {
+            return Err(Error::agent("the worker has failed"));
+        }
+        match drained {
+            Ok(drained) => Ok(*drained),
+            Err(error) => {
+                info!("whether everything is processed is not known yet: {error}");
+                Ok(false)
+            }
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let parts = self.parts();
+        let inputs = parts
+            .topology
+            .sub_topologies
+            .iter()
+            .zip(&parts.plan.partitions)
+            .flat_map(|(sub, count)| sub.inputs.iter().map(move |topic| (*topic, *count)))
+            .flat_map(|(topic, count)| {
+                let topic = Arc::clone(&parts.topology.topics[topic].name);
+                (0..count.cast_signed()).map(move |partition| TopicPartition {
+                    topic: Arc::clone(&topic),
+                    partition,
+                })
+            });
+        Progress {
+            group: parts.id.clone(),
+            admin: Arc::clone(&parts.admin),
+            inputs: inputs.collect(),
+        }
+    }
+
+    /// Finishes open records, commits, leaves the group and ends.
+    ///
+    /// # Errors
+    /// When a thread had failed, or a task had stopped.
+    pub fn stop(mut self) -> Result<()> {
+        self.shut_down().map(|_| ())
+    }
+
+    pub(crate) fn stop_with_rows(mut self) -> Result<Rows> {
+        self.shut_down()
+    }
+
+    fn shut_down(&mut self) -> Result<Rows> {
+        let Some(parts) = self.parts.take() else {
+            return Ok(Rows::new());
+        };
+        let stopped: Vec<_> = parts
+            .threads
+            .iter()
+            .flat_map(|thread| thread.status().stopped())
+            .collect();
+        for thread in &parts.threads {
+            thread.tell(Command::Stop);
+        }
+        let mut rows = Rows::new();
+        let mut failures = Vec::new();
+        for thread in parts.threads {
+            match thread.join() {
+                Ok(more) => more
+                    .into_iter()
+                    .for_each(|(table, entries)| rows.entry(table).or_default().extend(entries)),
+                Err(failure) => failures.push(failure),
+            }
+        }
+        if let Some(failure) = failures.into_iter().next() {
+            return Err(failure);
+        }
+        if !stopped.is_empty() {
+            return Err(Error::agent(stopped.join("\n")));
+        }
+        rows.values_mut().for_each(|entries| entries.sort());
+        Ok(rows)
+    }
+
+    fn connection(&self) -> &Connection {
+        &self.parts().connection
+    }
+}
+
+/// How far the group has come.
+struct Progress {
+    group: String,
+    admin: Arc<dyn Admin>,
+    inputs: Vec<TopicPartition>,
+}
+
+impl Progress {
+    /// Whether the group has committed all there is in the program's inputs.
+    ///
+    /// The ends are asked for after the offsets. An output is acknowledged before the offset of its input is
+    /// committed, so a record that is still under way is missing from the offsets or adds to the ends.
+    fn is_drained(&self) -> Result<bool> {
+        let committed = self.admin.committed(&self.group, &self.inputs, ANSWER)?;
+        let ranges = self.admin.offset_range(&self.inputs, ANSWER)?;
+        let mut both = committed.into_iter().zip(ranges);
+        Ok(both.all(|(committed, (first, end))| committed.unwrap_or(first) >= end))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut_down() {
+            error!("{error}");
+        }
+    }
+}
+
+/// Runs a worker until a signal, the end of its input, or a failure ends it, and gives the entries of the
+/// tables that are shown at the end. A second signal ends the process at once.
+///
+/// # Errors
+/// Whatever ended it but a signal and the end of the input.
+pub(crate) fn run_until_stopped(app: &App, settings: &Settings, demo: bool) -> Result<Rows> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::state("the program cannot start").with_source(error))?;
+    let rows = runtime.block_on(run(app, settings, demo));
+    // A thread that reads standard input cannot be called back; it ends with the process.
+    runtime.shutdown_background();
+    rows
+}
+
+async fn run(app: &App, settings: &Settings, demo: bool) -> Result<Rows> {
+    let mut interrupts = Interrupts::new()?;
+    let Some(running) = start(app, settings, &mut interrupts).await? else {
+        return Ok(Rows::new());
+    };
+    let fed = feed::start(app.feed(), running.connection(), demo)?;
+    let ended = Arc::clone(&running.parts().ended);
+    let outcome = tokio::select! {
+        () = interrupts.next() => {
+            info!("stopping; once more stops at once");
+            Ok(())
+        }
+        () = ended.notified() => Ok(()),
+        outcome = async {
+            fed.end().await?;
+            running.drained().await
+        } => outcome,
+    };
+    interrupts.exit_on_next();
+    let stopped = tokio::task::spawn_blocking(move || running.stop_with_rows()).await;
+    let rows = stopped.map_err(|error| Error::state("the stop failed").with_source(error))?;
+    outcome?;
+    let mut rows = rows?;
+    rows.retain(|table, _| app.shown_at_end().contains(table));
+    Ok(rows)
+}
+
+/// Starts the worker; `None` when a signal came first.
+async fn start(app: &App, settings: &Settings, interrupts: &mut Interrupts) -> Result<Option<Running>> {
+    let request = LaunchRequest::new(app)?;
+    let cancel = Cancel::default();
+    let settings = settings.clone();
+    let mut launching = {
+        let cancel = cancel.clone();
+        tokio::task::spawn_blocking(move || launch(request, &settings, &cancel))
+    };
+    let launched = tokio::select! {
+        launched = &mut launching => launched,
+        () = interrupts.next() => {
+            cancel.cancel();
+            let _ = launching.await;
+            return Ok(None);
+        }
+    };
+    launched
+        .map_err(|error| Error::state("the start failed").with_source(error))?
+        .map(Some)
+}
+
+/// SIGINT and SIGTERM.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn new() -> Result<Self> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Error::state("signals cannot be handled").with_source(error));
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// From now on a signal ends the process.
+    fn exit_on_next(mut self) {
+        tokio::spawn(async move {
+            self.next().await;
+            eprintln!("stopped at once; what was not committed is processed again");
+            std::process::exit(130);
+        });
+    }
+}

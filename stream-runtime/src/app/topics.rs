@@ -1,0 +1,270 @@
+//! The topics a program needs: found, created and checked on the broker.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+
+use super::launch::Cancel;
+use super::settings::Settings;
+use crate::clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kafka::{Admin, CreateOutcome, TopicSpec};
+use crate::record::topic::Ownership;
+use crate::topology::{PlanDefaults, TopicNode, TopicPlan, Topology, check_existing};
+
+/// The longest wait for one answer of the broker.
+const ANSWER: Duration = Duration::from_secs(10);
+/// The wait before the broker is asked again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How often waiting is mentioned.
+const MENTION_EVERY: Duration = Duration::from_secs(10);
+
+/// Waits for the broker and the external topics, creates what belongs to the program, and checks what is there.
+///
+/// `own_externals`: nobody else can create them, so they are created too (the embedded broker).
+pub(super) fn ready(
+    topology: &Topology,
+    settings: &Settings,
+    admin: &dyn Admin,
+    own_externals: bool,
+    cancel: &Cancel,
+) -> Result<TopicPlan> {
+    wait_for_broker(settings, admin, cancel)?;
+    if own_externals {
+        create_all(admin, &missing_externals(topology, settings, admin)?)?;
+    }
+    let plan = wait_for_externals(topology, settings, admin, cancel)?;
+    create_all(admin, &plan.create)?;
+    let complaints = complaints(admin, &plan)?;
+    if complaints.is_empty() {
+        Ok(plan)
+    } else {
+        Err(Error::topology(complaints.join("\n")))
+    }
+}
+
+/// The broker may come up after its clients: it is asked again until it answers or the start is called off.
+fn wait_for_broker(settings: &Settings, admin: &dyn Admin, cancel: &Cancel) -> Result<()> {
+    let mut mentioned: Option<Instant> = None;
+    loop {
+        match admin.topics(Some(&[]), Duration::from_secs(2)) {
+            Ok(_) => {
+                if mentioned.is_some() {
+                    info!("the broker {} answers", settings.broker);
+                }
+                return Ok(());
+            }
+            Err(error) if error.kind() != ErrorKind::Broker => return Err(error),
+            Err(error) => {
+                let now = clock::now();
+                if mentioned.is_none_or(|at| now >= at + MENTION_EVERY) {
+                    mentioned = Some(now);
+                    warn!("waiting for the broker {}: {error}", settings.broker);
+                }
+            }
+        }
+        cancel.wait(AGAIN)?;
+    }
+}
+
+/// Waits until the topics that others create are there.
+fn wait_for_externals(
+    topology: &Topology,
+    settings: &Settings,
+    admin: &dyn Admin,
+    cancel: &Cancel,
+) -> Result<TopicPlan> {
+    let deadline = clock::now() + settings.startup_timeout;
+    let mut mentioned: Option<Instant> = None;
+    loop {
+        let plan = plan(topology, settings, admin)?;
+        if plan.missing_external.is_empty() {
+            return Ok(plan);
+        }
+        let names: Vec<_> = plan
+            .missing_external
+            .iter()
+            .map(|topic| &*topology.topics[*topic].name)
+            .collect();
+        let names = format!("`{}`", names.join("`, `"));
+        let now = clock::now();
+        if now >= deadline {
+            return Err(Error::topology(format!(
+                "no topic {names} on {} after {:?}. External topics belong to others and are never created: create \
+                 them, correct the name, or declare them as `#[topic(internal)]`",
+                settings.broker, settings.startup_timeout
+            )));
+        }
+        if mentioned.is_none_or(|at| now >= at + MENTION_EVERY) {
+            mentioned = Some(now);
+            warn!(
+                "waiting for topic {names} on {}: external topics are created by others (giving up in {:.0?})",
+                settings.broker,
+                deadline - now
+            );
+        }
+        cancel.wait(AGAIN)?;
+    }
+}
+
+fn plan(topology: &Topology, settings: &Settings, admin: &dyn Admin) -> Result<TopicPlan> {
+    let existing: BTreeMap<_, _> = admin
+        .topics(None, ANSWER)?
+        .into_iter()
+        .map(|topic| (topic.name, topic.partitions))
+        .collect();
+    topology.plan(
+        &existing,
+        &PlanDefaults {
+            partitions: settings.partitions,
+            replication: settings.replication,
+        },
+    )
+}
+
+/// External topics that are not there, as the program declares them.
+pub(super) fn missing_externals(
+    topology: &Topology,
+    settings: &Settings,
+    admin: &dyn Admin,
+) -> Result<Vec<TopicSpec>> {
+    let missing = plan(topology, settings, admin)?.missing_external;
+    Ok(missing
+        .into_iter()
+        .map(|topic| as_declared(&topology.topics[topic], settings))
+        .collect())
+}
+
+/// All external topics, as the program declares them.
+pub(super) fn externals(topology: &Topology, settings: &Settings) -> Vec<TopicSpec> {
+    let external = topology
+        .topics
+        .iter()
+        .filter(|topic| topic.ownership == Ownership::External);
+    external.map(|topic| as_declared(topic, settings)).collect()
+}
+
+fn as_declared(topic: &TopicNode, settings: &Settings) -> TopicSpec {
+    let def = topic.def;
+    let mut config: Vec<_> = def
+        .config
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    if def.compact {
+        config.push(("cleanup.policy".to_owned(), "compact".to_owned()));
+    }
+    if let Some(retention) = def.retention_ms {
+        config.push(("retention.ms".to_owned(), retention.to_string()));
+    }
+    TopicSpec {
+        name: topic.name.to_string(),
+        partitions: def.partitions.unwrap_or(settings.partitions),
+        replication: def.replicas.or(settings.replication),
+        config,
+    }
+}
+
+fn create_all(admin: &dyn Admin, specs: &[TopicSpec]) -> Result<Vec<CreateOutcome>> {
+    if specs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let outcomes = admin.create_topics(specs, ANSWER)?;
+    let mut failures = Vec::new();
+    for (spec, outcome) in specs.iter().zip(&outcomes) {
+        match outcome {
+            CreateOutcome::Created => info!(topic = spec.name, partitions = spec.partitions, "created"),
+            // Another worker that starts at the same time was quicker.
+            CreateOutcome::AlreadyExists => {}
+            CreateOutcome::Failed(reason) => failures.push(format!("topic `{}`: {reason}", spec.name)),
+        }
+    }
+    if failures.is_empty() {
+        return Ok(outcomes);
+    }
+    Err(Error::topology(format!(
+        "internal topics cannot be created: {}. Where this program has no right to create topics, have them created \
+         beforehand: `topics --print` lists them",
+        failures.join("; ")
+    )))
+}
+
+/// What is wrong with internal topics that exist.
+fn complaints(admin: &dyn Admin, plan: &TopicPlan) -> Result<Vec<String>> {
+    let mut complaints = Vec::new();
+    for spec in plan.check.iter().chain(&plan.create) {
+        let described = admin.topics(Some(std::slice::from_ref(&spec.name)), ANSWER)?;
+        let Some(described) = described.first() else {
+            continue;
+        };
+        let config = admin.topic_config(&spec.name, ANSWER)?;
+        complaints.extend(check_existing(spec, described.partitions, &config));
+    }
+    Ok(complaints)
+}
+
+/// What `topics` found or did.
+#[derive(Debug)]
+pub(crate) struct TopicsReport {
+    /// Topics of others that are not there.
+    pub missing: Vec<TopicSpec>,
+    /// Internal topics that were not there.
+    pub to_create: Vec<TopicSpec>,
+    /// Internal topics that are there.
+    pub present: Vec<TopicSpec>,
+    /// What is wrong with them.
+    pub complaints: Vec<String>,
+}
+
+/// What is there and what is missing, as this program sees it.
+pub(crate) fn check_topics(
+    topology: &Topology,
+    settings: &Settings,
+    admin: &dyn Admin,
+) -> Result<TopicsReport> {
+    let plan = plan(topology, settings, admin)?;
+    let missing = plan.missing_external.iter();
+    Ok(TopicsReport {
+        missing: missing
+            .map(|topic| as_declared(&topology.topics[*topic], settings))
+            .collect(),
+        complaints: complaints(
+            admin,
+            &TopicPlan {
+                create: Vec::new(),
+                ..plan.clone()
+            },
+        )?,
+        to_create: plan.create,
+        present: plan.check,
+    })
+}
+
+/// Creates the internal topics that are missing.
+pub(crate) fn create_topics(
+    topology: &Topology,
+    settings: &Settings,
+    admin: &dyn Admin,
+) -> Result<TopicsReport> {
+    let report = check_topics(topology, settings, admin)?;
+    create_all(admin, &report.to_create)?;
+    Ok(report)
+}
+
+/// All topics as this program would have them where none exists.
+pub(crate) fn describe_topics(topology: &Topology, settings: &Settings) -> Result<Vec<TopicSpec>> {
+    let externals = externals(topology, settings);
+    let existing = externals
+        .iter()
+        .map(|spec| (spec.name.clone(), spec.partitions))
+        .collect();
+    let plan = topology.plan(
+        &existing,
+        &PlanDefaults {
+            partitions: settings.partitions,
+            replication: settings.replication,
+        },
+    )?;
+    Ok(externals.into_iter().chain(plan.create).collect())
+}

@@ -1,0 +1,118 @@
+//! Fetch: records, now or when there are enough of them.
+//!
+//! There are no fetch sessions: every request names all of its partitions, which the protocol allows
+//! (session id 0).
+
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::fetch_request::FetchPartition;
+use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
+use std::time::Duration;
+
+use super::super::batch::LEADER_EPOCH;
+use super::super::state::{Answer, Caller, Completion, Now, State, Timer, Token};
+
+/// Answers at once if there is enough, something is wrong, or the client does not want to wait.
+pub(crate) fn fetch(state: &mut State, now: Now, caller: &Caller, request: FetchRequest) -> Answer {
+    if request.session_id != 0 {
+        let code = ResponseError::FetchSessionIdNotFound.code();
+        return Answer::Ready(FetchResponse::default().with_error_code(code).into());
+    }
+    let read = read(state, &request);
+    let wanted = usize::try_from(request.min_bytes).unwrap_or(0);
+    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let is_enough = read.bytes >= wanted || read.has_error;
+    if is_enough || wait.is_zero() || request.topics.is_empty() {
+        return Answer::Ready(read.response.into());
+    }
+    state.timers.set(now.elapsed + wait, Timer::Fetch(caller.token));
+    state
+        .fetches
+        .wait(&mut state.topics, caller.token, request, wanted - read.bytes);
+    Answer::Later
+}
+
+/// Answers a waiting fetch with what there is now.
+pub(crate) fn finish(state: &mut State, token: Token) {
+    if let Some(waiting) = state.fetches.take(&mut state.topics, token) {
+        let response = read(state, &waiting.request).response.into();
+        state.completions.push(Completion { token, response });
+    }
+}
+
+struct Read {
+    response: FetchResponse,
+    bytes: usize,
+    has_error: bool,
+}
+
+fn read(state: &State, request: &FetchRequest) -> Read {
+    let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
+    let (mut bytes, mut has_error) = (0, false);
+    let mut responses = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for wanted in &topic.partitions {
+            let data = read_partition(state, &topic.topic, wanted, left, bytes == 0);
+            let size = data.records.as_ref().map_or(0, Bytes::len);
+            bytes += size;
+            left = left.saturating_sub(size);
+            has_error |= data.error_code != 0;
+            partitions.push(data);
+        }
+        let response = FetchableTopicResponse::default()
+            .with_topic(topic.topic.clone())
+            .with_partitions(partitions);
+        responses.push(response);
+    }
+    Read {
+        response: FetchResponse::default().with_responses(responses),
+        bytes,
+        has_error,
+    }
+}
+
+fn read_partition(
+    state: &State,
+    topic: &TopicName,
+    wanted: &FetchPartition,
+    left: usize,
+    is_first: bool,
+) -> PartitionData {
+    let data = PartitionData::default()
+        .with_partition_index(wanted.partition)
+        .with_records(Some(Bytes::new()));
+    let unknown = |error: ResponseError, data: PartitionData| {
+        data.with_error_code(error.code())
+            .with_high_watermark(-1)
+            .with_last_stable_offset(-1)
+            .with_log_start_offset(-1)
+    };
+    let partition = match state.topics.partition(topic, wanted.partition) {
+        Ok(partition) => partition,
+        Err(error) => return unknown(error, data),
+    };
+    if let Err(error) = check_epoch(wanted.current_leader_epoch) {
+        return unknown(error, data);
+    }
+    let log = &partition.log;
+    let most = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left);
+    match log.read(wanted.fetch_offset, most, is_first) {
+        Ok(slice) => data
+            .with_high_watermark(log.end())
+            .with_last_stable_offset(log.end())
+            .with_log_start_offset(log.start())
+            .with_records(Some(slice.bytes)),
+        Err(error) => unknown(error, data),
+    }
+}
+
+/// A client that knows another leader than the one there is has to ask again.
+pub(crate) fn check_epoch(known: i32) -> Result<(), ResponseError> {
+    if known > LEADER_EPOCH {
+        Err(ResponseError::UnknownLeaderEpoch)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! Compaction: of every key only the last record stays.
+//!
+//! A pure function of a log, its topic's settings and the time. Offsets never change, they only get
+//! gaps; the active segment, what is younger than `min.compaction.lag.ms`, and batches that cannot be
+//! unpacked stay as they are. A tombstone stays for `delete.retention.ms` after the first compaction
+//! that saw it, so that a reader that is behind still learns of it.
+
+use bytes::{Bytes, BytesMut};
+use std::collections::HashMap;
+
+use super::batch::Batch;
+use super::config::TopicConfig;
+use super::log::Log;
+use super::records::{self, RawRecord};
+
+/// Compacts the log if enough of it is dirty, or if tombstones are due. Says whether it did.
+pub(crate) fn compact(log: &mut Log, now_ms: i64, config: &TopicConfig) -> bool {
+    if !config.compact {
+        return false;
+    }
+    log.roll(now_ms, config);
+    let end = cleanable_end(log, now_ms, config);
+    if !is_due(log, end, now_ms, config) {
+        return false;
+    }
+    let latest = latest_offsets(log, end);
+    let cleanable = log.batches().iter().take_while(|batch| batch.base_offset < end);
+    let kept = cleanable
+        .filter_map(|batch| keep(batch, &latest, now_ms, config))
+        .collect();
+    log.replace_before(end, kept);
+    true
+}
+
+/// The first offset that must stay as it is.
+fn cleanable_end(log: &Log, now_ms: i64, config: &TopicConfig) -> i64 {
+    let active = log.active_start();
+    if config.min_compaction_lag_ms == 0 {
+        return active;
+    }
+    let young = now_ms.saturating_sub(config.min_compaction_lag_ms);
+    let first_young = log.dirty().find(|batch| batch.max_timestamp > young);
+    first_young.map_or(active, |batch| active.min(batch.base_offset))
+}
+
+fn is_due(log: &Log, end: i64, now_ms: i64, config: &TopicConfig) -> bool {
+    if log.tombstones_due().is_some_and(|horizon| horizon <= now_ms) {
+        return true;
+    }
+    // Asked twice a second of every partition, so the common case looks at no batch.
+    if end <= log.cleaned_to() {
+        return false;
+    }
+    let dirty: usize = log
+        .dirty()
+        .take_while(|batch| batch.base_offset < end)
+        .map(Batch::len)
+        .sum();
+    #[allow(clippy::cast_precision_loss, reason = "a ratio of sizes far below 2^52")]
+    let ratio = dirty as f64 / ((log.clean_bytes() + dirty).max(1)) as f64;
+    dirty > 0 && ratio >= config.min_cleanable_dirty_ratio
+}
+
+/// The last offset of every key of the dirty part: what is clean holds each of its keys once.
+fn latest_offsets(log: &Log, end: i64) -> HashMap<Bytes, i64> {
+    let dirty = log.dirty().take_while(|batch| batch.base_offset < end);
+    let records = dirty.filter_map(records::decode).flatten();
+    records
+        .filter_map(|record| Some((record.key?, record.offset)))
+        .collect()
+}
+
+/// What stays of a batch; `None` when nothing does.
+fn keep(batch: &Batch, latest: &HashMap<Bytes, i64>, now_ms: i64, config: &TopicConfig) -> Option<Batch> {
+    let Some(records) = records::decode(batch) else {
+        return Some(batch.clone());
+    };
+    let tombstones_due = batch.delete_horizon.is_some_and(|horizon| horizon <= now_ms);
+    let stays = |record: &&RawRecord| {
+        let Some(key) = &record.key else { return false };
+        let is_last = latest.get(key).is_none_or(|last| record.offset >= *last);
+        is_last && !(record.is_tombstone && tombstones_due)
+    };
+    let kept: Vec<&RawRecord> = records.iter().filter(stays).collect();
+    if kept.is_empty() {
+        return None;
+    }
+    let mut result = if kept.len() == records.len() {
+        batch.clone()
+    } else {
+        let mut payload = BytesMut::with_capacity(kept.iter().map(|record| record.bytes.len()).sum());
+        for record in &kept {
+            payload.extend_from_slice(&record.bytes);
+        }
+        batch.with_records(i32::try_from(kept.len()).unwrap_or(i32::MAX), &payload)
+    };
+    result.delete_horizon = kept.iter().any(|record| record.is_tombstone).then(|| {
+        batch
+            .delete_horizon
+            .unwrap_or_else(|| now_ms.saturating_add(config.delete_retention_ms))
+    });
+    Some(result)
+}

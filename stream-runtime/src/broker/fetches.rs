@@ -1,0 +1,62 @@
+//! The fetches that wait for records.
+//!
+//! A fetch is kept whole and read again when it is answered, so what waits holds no records. Partitions
+//! know the tokens of the fetches that wait for them; both sides are cleared together.
+
+use kafka_protocol::messages::FetchRequest;
+use std::collections::HashMap;
+
+use super::state::Token;
+use super::topics::Topics;
+
+/// A fetch that found fewer bytes than it wants.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    pub(crate) request: FetchRequest,
+    /// How many bytes are still missing.
+    missing: usize,
+}
+
+/// The waiting fetches by token.
+#[derive(Debug, Default)]
+pub(crate) struct Fetches {
+    by_token: HashMap<Token, Waiting>,
+}
+
+impl Fetches {
+    /// Lets a fetch wait until `missing` more bytes have come to its partitions.
+    pub(crate) fn wait(&mut self, topics: &mut Topics, token: Token, request: FetchRequest, missing: usize) {
+        for_each_partition(topics, &request, |waiting| waiting.push(token));
+        self.by_token.insert(token, Waiting { request, missing });
+    }
+
+    /// Counts bytes that were appended to a partition and says which of its fetches have enough now.
+    pub(crate) fn appended(&mut self, waiting: &[Token], bytes: usize) -> Vec<Token> {
+        let has_enough = |token: &&Token| {
+            self.by_token.get_mut(token).is_some_and(|fetch| {
+                fetch.missing = fetch.missing.saturating_sub(bytes);
+                fetch.missing == 0
+            })
+        };
+        waiting.iter().filter(has_enough).copied().collect()
+    }
+
+    /// Ends the wait.
+    pub(crate) fn take(&mut self, topics: &mut Topics, token: Token) -> Option<Waiting> {
+        let fetch = self.by_token.remove(&token)?;
+        for_each_partition(topics, &fetch.request, |waiting| {
+            waiting.retain(|other| *other != token);
+        });
+        Some(fetch)
+    }
+}
+
+fn for_each_partition(topics: &mut Topics, request: &FetchRequest, mut act: impl FnMut(&mut Vec<Token>)) {
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            if let Ok((partition, _)) = topics.partition_mut(&topic.topic, partition.partition) {
+                act(&mut partition.waiting);
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The broker without sockets, on a time that the tests set; and its server with garbage.
+
+mod fixture;
+mod frames;
+mod groups;
+mod logs;
+mod produce;

@@ -1,0 +1,19 @@
+//! Tasks on threads: assign → restore → run → commit → revoke.
+//!
+//! A [thread](thread) owns a group member, a producer and its tasks, and nothing of them is shared: no lock
+//! and no hop to another thread stands between a record and its agent. What to do is decided by functions of
+//! values ([`plan`], [`commit`]) and done in the thread's loop.
+//!
+//! Invariants (design and tests: `docs/GUARANTEES.md`):
+//! * a commit covers a consistent cut: every agent of a task that takes part stands between two records;
+//! * outputs and changelog are acknowledged before offsets are committed, and only then the store is written;
+//! * after a revoke nothing of the task is written; of lost partitions nothing is committed.
+
+mod commit;
+pub(crate) mod plan;
+mod restore;
+mod routes;
+pub(crate) mod status;
+mod task;
+pub(crate) mod thread;
+mod waker;

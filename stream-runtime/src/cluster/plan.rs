@@ -1,0 +1,163 @@
+//! What a task consists of, and which partitions go with an assigned one. Pure.
+//!
+//! The group subscribes to one *lead* topic per sub-topology. The partition of the same number of every
+//! other input of that sub-topology goes along, so inputs are aligned by construction.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::agent::AgentDef;
+use crate::kafka::TopicPartition;
+use crate::table::TableEntry;
+
+/// What each task of one sub-topology is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Blueprint {
+    /// The sub-topology's name.
+    pub name: String,
+    /// Names on the broker, the lead topic first.
+    pub inputs: Vec<Arc<str>>,
+    /// Each agent and which of the inputs it reads.
+    pub agents: Vec<(&'static AgentDef, usize)>,
+    /// Each table and its changelog.
+    pub tables: Vec<(TableEntry, Arc<str>)>,
+}
+
+/// One task: a partition number of a sub-topology.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct TaskId {
+    /// The number of the blueprint.
+    pub sub_topology: usize,
+    pub partition: i32,
+}
+
+/// All blueprints of a program.
+#[derive(Debug, Clone)]
+pub(crate) struct Blueprints(pub Vec<Blueprint>);
+
+impl Blueprints {
+    /// The topics to subscribe to.
+    pub(crate) fn lead_topics(&self) -> Vec<Arc<str>> {
+        self.0
+            .iter()
+            .filter_map(|blueprint| blueprint.inputs.first().cloned())
+            .collect()
+    }
+
+    pub(crate) fn get(&self, task: TaskId) -> &Blueprint {
+        &self.0[task.sub_topology]
+    }
+
+    /// The tasks whose lead partitions are among `partitions`, in order.
+    pub(crate) fn tasks_led_by(&self, partitions: &[TopicPartition]) -> Vec<TaskId> {
+        let mut tasks: Vec<_> = partitions
+            .iter()
+            .filter_map(|partition| {
+                let leads = |blueprint: &Blueprint| blueprint.inputs.first() == Some(&partition.topic);
+                let sub_topology = self.0.iter().position(leads)?;
+                Some(TaskId {
+                    sub_topology,
+                    partition: partition.partition,
+                })
+            })
+            .collect();
+        tasks.sort_unstable();
+        tasks.dedup();
+        tasks
+    }
+
+    /// The input partitions of a task, the lead first.
+    pub(crate) fn inputs_of(&self, task: TaskId) -> Vec<TopicPartition> {
+        let at = |topic: &Arc<str>| TopicPartition {
+            topic: Arc::clone(topic),
+            partition: task.partition,
+        };
+        self.get(task).inputs.iter().map(at).collect()
+    }
+
+    /// The changelog partitions of a task, one a table.
+    pub(crate) fn changelogs_of(&self, task: TaskId) -> Vec<TopicPartition> {
+        let at = |(_, changelog): &(TableEntry, Arc<str>)| TopicPartition {
+            topic: Arc::clone(changelog),
+            partition: task.partition,
+        };
+        self.get(task).tables.iter().map(at).collect()
+    }
+
+    /// `<sub-topology>/<partition>`.
+    pub(crate) fn name_of(&self, task: TaskId) -> String {
+        format!("{}/{}", self.get(task).name, task.partition)
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// Partitions in one line: `input 0 1 2, other 0`.
+pub(crate) struct Listed<'a>(pub &'a [TopicPartition]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sorted: Vec<_> = self.0.iter().collect();
+        sorted.sort();
+        let mut last: Option<&TopicPartition> = None;
+        for partition in sorted {
+            match last {
+                Some(last) if last.topic == partition.topic => write!(f, " {}", partition.partition)?,
+                Some(_) => write!(f, ", {} {}", partition.topic, partition.partition)?,
+                None => write!(f, "{} {}", partition.topic, partition.partition)?,
+            }
+            last = Some(partition);
+        }
+        match last {
+            Some(_) => Ok(()),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blueprint(name: &str, inputs: &[&str]) -> Blueprint {
+        Blueprint {
+            name: name.to_owned(),
+            inputs: inputs.iter().map(|topic| (*topic).into()).collect(),
+            agents: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+
+    fn at(topic: &str, partition: i32) -> TopicPartition {
+        TopicPartition {
+            topic: topic.into(),
+            partition,
+        }
+    }
+
+    #[test]
+    fn every_input_of_a_task_has_the_number_of_its_lead() {
+        let blueprints = Blueprints(vec![blueprint("a", &["a", "x", "y"]), blueprint("b", &["b"])]);
+        assert_eq!(blueprints.lead_topics(), ["a".into(), "b".into()]);
+        let tasks = blueprints.tasks_led_by(&[at("b", 1), at("a", 3), at("b", 0), at("unknown", 0)]);
+        let names: Vec<_> = tasks.iter().map(|task| blueprints.name_of(*task)).collect();
+        assert_eq!(names, ["a/3", "b/0", "b/1"]);
+        assert_eq!(
+            blueprints.inputs_of(tasks[0]),
+            [at("a", 3), at("x", 3), at("y", 3)]
+        );
+    }
+
+    #[test]
+    fn partitions_are_listed_by_topic() {
+        assert_eq!(
+            Listed(&[at("b", 1), at("a", 3), at("b", 0)]).to_string(),
+            "a 3, b 0 1"
+        );
+        assert_eq!(Listed(&[]).to_string(), "none");
+    }
+}

@@ -1,0 +1,141 @@
+//! Committed state: what a task's tables were at its last commit.
+//!
+//! A store belongs to one task and holds all its shards, so that one batch can cover them. It is only ever
+//! written by commits and by restore: nothing uncommitted is in it, whatever the moment of a crash.
+//!
+//! Not here: what agents wrote since the last commit (that is `table::shard`).
+
+mod memory;
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+pub(crate) use memory::MemoryStore;
+
+use crate::error::Result;
+
+/// The committed state of one task. `table` is the number of a shard within it.
+pub(crate) trait Store: fmt::Debug {
+    /// Calls `read` with the value of a key and returns true, or returns false where there is none.
+    fn get(&self, table: usize, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool>;
+
+    /// Calls `each` with all entries of a table in the order of their keys, until it breaks.
+    fn scan(&self, table: usize, each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<()>;
+
+    /// Applies all of a batch or nothing of it.
+    fn apply(&self, batch: &Batch) -> Result<()>;
+
+    /// The changelog offset that the last batch for this table brought it to; `None` for an empty store.
+    fn changelog_offset(&self, table: usize) -> Option<i64>;
+}
+
+/// Writes that belong together, in one run of bytes, and the offsets they bring the state to.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    bytes: Vec<u8>,
+    writes: Vec<WriteEntry>,
+    changelog_offsets: Vec<(usize, i64)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct WriteEntry {
+    table: usize,
+    start: usize,
+    key: usize,
+    value: Option<usize>,
+    timestamp: i64,
+}
+
+/// One write of a [`Batch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Write<'a> {
+    pub table: usize,
+    pub key: &'a [u8],
+    /// `None` deletes.
+    pub value: Option<&'a [u8]>,
+    /// The event time of the record that wrote last, in milliseconds since the Unix epoch.
+    pub timestamp: i64,
+}
+
+impl Batch {
+    /// Appends a write whose parts write themselves; `value` says whether there is one.
+    pub(crate) fn push_with<E>(
+        &mut self,
+        table: usize,
+        timestamp: i64,
+        key: impl FnOnce(&mut Vec<u8>),
+        value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        key(&mut self.bytes);
+        let middle = self.bytes.len();
+        let present = match value(&mut self.bytes) {
+            Ok(present) => present,
+            Err(error) => {
+                self.bytes.truncate(start);
+                return Err(error);
+            }
+        };
+        self.writes.push(WriteEntry {
+            table,
+            start,
+            key: middle - start,
+            value: present.then(|| self.bytes.len() - middle),
+            timestamp,
+        });
+        Ok(())
+    }
+
+    /// Appends a write.
+    pub(crate) fn push(&mut self, write: Write<'_>) {
+        let appended = self.push_with::<std::convert::Infallible>(
+            write.table,
+            write.timestamp,
+            |bytes| bytes.extend_from_slice(write.key),
+            |bytes| {
+                bytes.extend_from_slice(write.value.unwrap_or_default());
+                Ok(write.value.is_some())
+            },
+        );
+        match appended {
+            Ok(()) => {}
+        }
+    }
+
+    /// Says which changelog offset the batch brings a table to.
+    pub(crate) fn set_changelog_offset(&mut self, table: usize, offset: i64) {
+        self.changelog_offsets.retain(|(known, _)| *known != table);
+        self.changelog_offsets.push((table, offset));
+    }
+
+    pub(crate) fn changelog_offsets(&self) -> &[(usize, i64)] {
+        &self.changelog_offsets
+    }
+
+    pub(crate) fn writes(&self) -> impl Iterator<Item = Write<'_>> {
+        self.writes.iter().map(|write| {
+            let middle = write.start + write.key;
+            Write {
+                table: write.table,
+                key: &self.bytes[write.start..middle],
+                value: write.value.map(|length| &self.bytes[middle..middle + length]),
+                timestamp: write.timestamp,
+            }
+        })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.changelog_offsets.is_empty()
+    }
+
+    /// Empties it and keeps its room.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.writes.clear();
+        self.changelog_offsets.clear();
+    }
+}

@@ -1,0 +1,392 @@
+//! One shard of a table: plain values over the committed store.
+//!
+//! Three layers, newest first: what the open record wrote (undone when it fails), what finished records
+//! wrote since the last commit (staged), and the store (committed). A value is decoded once, when it is first
+//! touched, and encoded once a commit.
+
+use std::any::Any;
+use std::borrow::Borrow;
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hash};
+use std::ops::ControlFlow;
+use std::rc::Rc;
+use std::{fmt, mem};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use serde::Serialize;
+
+use super::{Table, TableDef};
+use crate::error::{Error, Result};
+use crate::record::codec::{CodecError, Encoded};
+use crate::record::key::TableKey;
+use crate::store::{Batch, Store};
+
+/// The version of how values are written into stores and changelogs: the first byte of each.
+const VALUE_FORMAT: u8 = 1;
+
+/// Unchanged values kept for the next read after a commit; beyond this they are dropped. Read again they
+/// cost a look-up in the store.
+const CACHED_ENTRIES: usize = 100_000;
+
+/// A shard without its types, as tasks hold it.
+pub(crate) trait AnyShard: fmt::Debug {
+    fn as_any(&self) -> &dyn Any;
+    fn def(&self) -> &'static TableDef;
+
+    /// Puts the shard over its store, where it is table number `table`.
+    fn attach(&self, store: Rc<dyn Store>, table: usize);
+
+    /// The open record is done: what it wrote is staged.
+    fn seal_record(&self);
+
+    /// The open record failed: it wrote nothing.
+    fn undo_record(&self);
+
+    /// How many keys are staged.
+    fn staged(&self) -> usize;
+
+    /// Writes every staged key into `batch`, encoded. They stay readable here and are no longer staged: the
+    /// caller applies the batch to the store, or drops the shard.
+    fn stage_into(&self, batch: &mut Batch) -> Result<()>;
+
+    /// The committed and staged entries in the order of their keys, for people: key and value as text.
+    fn rows(&self) -> Vec<(String, String)>;
+}
+
+/// A shard as `#[table]` makes it.
+#[derive(Debug)]
+pub struct TableShard(pub(crate) Rc<dyn AnyShard>);
+
+pub(crate) struct Shard<K: 'static, V: 'static> {
+    table: &'static Table<K, V>,
+    store: OnceCell<(Rc<dyn Store>, usize)>,
+    overlay: RefCell<Overlay<K, V>>,
+}
+
+struct Overlay<K, V> {
+    /// Indices into `entries`, by the hash of their keys.
+    index: HashTable<usize>,
+    entries: Vec<Entry<K, V>>,
+    /// The entries that the open record wrote.
+    touched: Vec<usize>,
+    /// Entries that became dirty; what was undone is still in it, and may be in it twice.
+    dirty: Vec<usize>,
+    /// How many entries are dirty.
+    staged: usize,
+    hasher: RandomState,
+    key_bytes: Vec<u8>,
+}
+
+struct Entry<K, V> {
+    key: K,
+    /// `None` where the key has no value.
+    value: Option<V>,
+    /// Differs from the store.
+    dirty: bool,
+    /// The event time of the last write.
+    timestamp: i64,
+    /// What was there before the open record, if it wrote this entry.
+    before: Option<Before<V>>,
+}
+
+struct Before<V> {
+    value: Option<V>,
+    dirty: bool,
+    timestamp: i64,
+}
+
+impl<K, V> fmt::Debug for Shard<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shard of {}", self.table.def.name)
+    }
+}
+
+impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
+    pub(super) fn new(table: &'static Table<K, V>) -> Self {
+        Self {
+            table,
+            store: OnceCell::new(),
+            overlay: RefCell::new(Overlay {
+                index: HashTable::new(),
+                entries: Vec::new(),
+                touched: Vec::new(),
+                dirty: Vec::new(),
+                staged: 0,
+                hasher: RandomState::default(),
+                key_bytes: Vec::new(),
+            }),
+        }
+    }
+
+    pub(super) fn with<Q, R>(&self, key: &Q, read: impl FnOnce(Option<&V>) -> R) -> R
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        let mut overlay = self.borrow();
+        let found = overlay.find(key).or_else(|| {
+            let owned = key.to_owned();
+            let value = self.load(&mut overlay, &owned)?;
+            Some(overlay.insert(owned, Some(value)))
+        });
+        read(found.and_then(|at| overlay.entries[at].value.as_ref()))
+    }
+
+    pub(super) fn update<Q, R>(&self, key: &Q, timestamp: i64, change: impl FnOnce(&mut V) -> R) -> R
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        let mut overlay = self.borrow();
+        let at = self.locate(&mut overlay, key);
+        overlay.touch(at, timestamp);
+        let value = &mut overlay.entries[at].value;
+        change(value.get_or_insert_with(self.table.default))
+    }
+
+    pub(super) fn replace<Q>(&self, key: &Q, timestamp: i64, value: Option<V>) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        let mut overlay = self.borrow();
+        let at = self.locate(&mut overlay, key);
+        overlay.touch(at, timestamp);
+        mem::replace(&mut overlay.entries[at].value, value)
+    }
+
+    pub(super) fn entries(&self) -> Vec<(K, V)> {
+        let overlay = self.borrow();
+        let mut all = BTreeMap::new();
+        if let Some((store, table)) = self.store.get() {
+            let mut failure = None;
+            let scanned = store.scan(*table, &mut |key, value| match K::decode_key(key)
+                .and_then(|key| Ok((key, self.decode(value)?)))
+            {
+                Ok((key, value)) => {
+                    all.insert(key, value);
+                    ControlFlow::Continue(())
+                }
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+            });
+            if let Err(error) = scanned {
+                panic!("table `{}` cannot be read: {error}", self.table.def.name);
+            }
+            if let Some(error) = failure {
+                panic!("{}", self.unreadable(&error));
+            }
+        }
+        for entry in &overlay.entries {
+            match &entry.value {
+                Some(value) => drop(all.insert(entry.key.clone(), value.clone())),
+                None => drop(all.remove(&entry.key)),
+            }
+        }
+        all.into_iter().collect()
+    }
+
+    fn borrow(&self) -> std::cell::RefMut<'_, Overlay<K, V>> {
+        self.overlay.try_borrow_mut().unwrap_or_else(|_| {
+            panic!(
+                "table `{0}` is used inside a closure given to table `{0}`",
+                self.table.def.name
+            )
+        })
+    }
+
+    /// The entry of `key`, loaded from the store or made without a value.
+    fn locate<Q>(&self, overlay: &mut Overlay<K, V>, key: &Q) -> usize
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        overlay.find(key).unwrap_or_else(|| {
+            let key = key.to_owned();
+            let value = self.load(overlay, &key);
+            overlay.insert(key, value)
+        })
+    }
+
+    fn load(&self, overlay: &mut Overlay<K, V>, key: &K) -> Option<V> {
+        let (store, table) = self.store.get()?;
+        overlay.key_bytes.clear();
+        key.encode_key(&mut overlay.key_bytes);
+        let mut value = None;
+        let read = store.get(*table, &overlay.key_bytes, &mut |bytes| {
+            value = Some(self.decode(bytes))
+        });
+        if let Err(error) = read {
+            panic!("table `{}` cannot be read: {error}", self.table.def.name);
+        }
+        value.map(|value| value.unwrap_or_else(|error| panic!("{}", self.unreadable(&error))))
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
+        match bytes.split_first() {
+            Some((&VALUE_FORMAT, bytes)) => (self.table.codec.decode)(Some(bytes)),
+            Some((format, _)) => Err(CodecError::new(format!(
+                "format {format} of a value is not known: a newer version wrote it"
+            ))),
+            None => Err(CodecError::new("a value is empty")),
+        }
+    }
+
+    fn unreadable(&self, error: &CodecError) -> String {
+        format!(
+            "table `{}` holds bytes that are not a {}: {error}. When the type was changed, give the table a new \
+             name, or the type a codec that reads both",
+            self.table.def.name,
+            self.table.def.value.short_name()
+        )
+    }
+}
+
+impl<K: TableKey, V> Overlay<K, V> {
+    fn find<Q>(&self, key: &Q) -> Option<usize>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.hasher.hash_one(key);
+        self.index
+            .find(hash, |at| self.entries[*at].key.borrow() == key)
+            .copied()
+    }
+
+    fn insert(&mut self, key: K, value: Option<V>) -> usize {
+        let at = self.entries.len();
+        let hash = self.hasher.hash_one(&key);
+        self.entries.push(Entry {
+            key,
+            value,
+            dirty: false,
+            timestamp: 0,
+            before: None,
+        });
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.index
+            .insert_unique(hash, at, |at| hasher.hash_one(&entries[*at].key));
+        at
+    }
+
+    /// Notes that the open record is about to write entry `at`.
+    fn touch(&mut self, at: usize, timestamp: i64)
+    where
+        V: Clone,
+    {
+        let entry = &mut self.entries[at];
+        if entry.before.is_none() {
+            entry.before = Some(Before {
+                value: entry.value.clone(),
+                dirty: entry.dirty,
+                timestamp: entry.timestamp,
+            });
+            self.touched.push(at);
+        }
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push(at);
+            self.staged += 1;
+        }
+        entry.timestamp = timestamp;
+    }
+}
+
+impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn def(&self) -> &'static TableDef {
+        &self.table.def
+    }
+
+    fn attach(&self, store: Rc<dyn Store>, table: usize) {
+        let attached = self.store.set((store, table));
+        assert!(attached.is_ok(), "a shard has one store for its life");
+    }
+
+    fn seal_record(&self) {
+        let overlay = &mut *self.borrow();
+        for at in overlay.touched.drain(..) {
+            overlay.entries[at].before = None;
+        }
+    }
+
+    fn undo_record(&self) {
+        let overlay = &mut *self.borrow();
+        for at in overlay.touched.drain(..) {
+            let entry = &mut overlay.entries[at];
+            let Some(before) = entry.before.take() else {
+                continue;
+            };
+            if entry.dirty && !before.dirty {
+                overlay.staged -= 1;
+            }
+            entry.value = before.value;
+            entry.dirty = before.dirty;
+            entry.timestamp = before.timestamp;
+        }
+    }
+
+    fn staged(&self) -> usize {
+        self.borrow().staged
+    }
+
+    fn stage_into(&self, batch: &mut Batch) -> Result<()> {
+        let overlay = &mut *self.borrow();
+        let Some((_, table)) = self.store.get() else {
+            return Err(Error::state(format!(
+                "table `{}` has no store",
+                self.table.def.name
+            )));
+        };
+        for at in overlay.dirty.drain(..) {
+            let entry = &mut overlay.entries[at];
+            if !entry.dirty {
+                continue;
+            }
+            let (key, value) = (&entry.key, &entry.value);
+            let encoded = batch.push_with(
+                *table,
+                entry.timestamp,
+                |bytes| key.encode_key(bytes),
+                |bytes| match value {
+                    None => Ok(false),
+                    Some(value) => {
+                        bytes.push(VALUE_FORMAT);
+                        (self.table.codec.encode)(value, bytes).map(|encoded| encoded == Encoded::Bytes)
+                    }
+                },
+            );
+            if let Err(error) = encoded {
+                return Err(Error::codec(format!(
+                    "the value of key {key:?} in table `{}` does not encode: {error}",
+                    self.table.def.name
+                )));
+            }
+            entry.dirty = false;
+        }
+        overlay.staged = 0;
+        if overlay.entries.len() > CACHED_ENTRIES {
+            overlay.entries.clear();
+            overlay.index.clear();
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> Vec<(String, String)> {
+        self.entries()
+            .into_iter()
+            .map(|(key, value)| {
+                let value = serde_json::to_string(&value).unwrap_or_else(|error| format!("({error})"));
+                (key.show(), value)
+            })
+            .collect()
+    }
+}

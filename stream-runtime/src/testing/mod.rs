@@ -1,0 +1,102 @@
+//! What tests use.
+//!
+//! An agent is a plain function and can be called as one:
+//!
+//! ```
+//! use stream_runtime::prelude::*;
+//! use stream_runtime::testing;
+//!
+//! #[table]
+//! static SEEN: Table<String, u64>;
+//!
+//! #[agent(topic = "colors")]
+//! async fn count(color: String) -> u64 {
+//!     SEEN.update(&color, |n| { *n += 1; *n })
+//! }
+//!
+//! # fn main() {
+//! assert_eq!(testing::run(count("red".to_owned())), 1);
+//! assert_eq!(testing::run(count("red".to_owned())), 2);
+//! # }
+//! ```
+//!
+//! Tables live in memory then, one set a thread, and sends are kept for [`sent`].
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::agent::context::{Entered, TaskContext, TopicNames};
+use crate::agent::outbox::Outbox;
+use crate::record::topic::Topic;
+
+thread_local! {
+    static DETACHED: Rc<TaskContext> = Rc::new(TaskContext {
+        name: "(a test)".to_owned(),
+        inputs: Vec::new(),
+        shards: RefCell::default(),
+        outbox: RefCell::default(),
+        names: Arc::new(TopicNames::default()),
+        open: Cell::new(None),
+        failure: RefCell::new(None),
+        max_record_bytes: usize::MAX,
+        detached: true,
+    });
+}
+
+/// Runs `call` with a context in which agents can be called as functions.
+pub(crate) fn with_detached<R>(call: impl FnOnce(&TaskContext) -> R) -> R {
+    DETACHED.with(|task| call(task))
+}
+
+/// Runs one call of an agent's function to its end, on this thread.
+///
+/// # Panics
+/// When the call sends a value that does not encode.
+pub fn run<R>(agent: impl Future<Output = R>) -> R {
+    let task = DETACHED.with(Rc::clone);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime without threads needs nothing that could be missing");
+    let _entered = Entered::new(&task);
+    let returned = runtime.block_on(agent);
+    if let Some(failure) = task.failure.take() {
+        panic!("{failure}");
+    }
+    returned
+}
+
+/// Takes what agents called on this thread sent to `topic`, oldest first.
+///
+/// # Panics
+/// When what was sent does not decode by the topic's own codecs.
+pub fn sent<K, V>(topic: &Topic<K, V>) -> Vec<(K, V)> {
+    with_detached(|task| {
+        let mut outbox: Outbox = task.outbox.take();
+        let mut wanted = Vec::new();
+        outbox.seal();
+        outbox.drain(|record| {
+            if **record.topic == *topic.def().name {
+                let key = (topic.key.decode)(record.key).expect("the topic's codec wrote it");
+                let value = (topic.value.decode)(record.value).expect("the topic's codec wrote it");
+                wanted.push((key, value));
+            } else {
+                let mut kept = task.outbox.borrow_mut();
+                let mut staging = kept.stage(record.topic.clone());
+                staging.key(|bytes| {
+                    bytes.extend_from_slice(record.key.unwrap_or_default());
+                    record.key.is_some()
+                });
+                staging.value(|bytes| {
+                    bytes.extend_from_slice(record.value.unwrap_or_default());
+                    record.value.is_some()
+                });
+                staging.headers(record.headers).timestamp(record.timestamp);
+                staging.finish();
+            }
+            true
+        });
+        wanted
+    })
+}
