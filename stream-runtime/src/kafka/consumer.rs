@@ -1,11 +1,14 @@
 //! [`GroupConsumer`] over rdkafka.
 //!
 //! Invariants: librdkafka waits in a rebalance until it is answered, and we answer each exactly once, on
-//! the owner's thread; the set of paused partitions is ours and applied anew after every assignment.
+//! the owner's thread; the set of paused partitions is ours and applied anew after every assignment; work
+//! of a membership that has ended is never committed under the next one.
 //!
 //! While a rebalance waits, librdkafka fetches nothing for *any* partition of this member and drops what it
-//! has fetched ahead (`rd_kafka_assignment_pause`), and it notes no other rebalance. So a short answer keeps
-//! the other partitions going.
+//! has fetched ahead (`rd_kafka_assignment_pause`), and it notes no other rebalance: not even that the
+//! broker has put the member out. It would then join again under another name, still holding what it had,
+//! while others may have worked on it in between. So the member's name is compared, and when it has changed
+//! everything is lost and a fresh client joins.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, mpsc};
@@ -31,10 +34,22 @@ use crate::error::{Error, Result};
 pub(super) struct RdKafkaGroupConsumer {
     queue: EventQueue<BaseConsumer<Context>>,
     inbox: Inbox,
+    membership: Membership,
+    topics: Vec<Arc<str>>,
     assigned: HashSet<TopicPartition>,
     paused: HashSet<TopicPartition>,
     commit: Commit,
+    settings: ClientSettings,
     diagnostics: Arc<Diagnostics>,
+    wake: Arc<Notify>,
+}
+
+enum Membership {
+    /// Under this name what is assigned was assigned.
+    Current(Option<String>),
+    /// The broker has put this member out, and librdkafka does not tell: once the owner has given up
+    /// everything, a fresh client takes over. The old one still waits for this.
+    Expelled(Rebalance),
 }
 
 enum Commit {
@@ -49,8 +64,8 @@ struct Inbox {
     /// Those that wait for an answer, oldest first. librdkafka sends a second one before the answer to the
     /// first only when the group protocol changes its mind, as while closing.
     rebalances: VecDeque<Rebalance>,
-    /// The newest rebalance takes partitions away, and may be a loss.
-    revoked: bool,
+    /// The newest rebalance has just come.
+    rebalanced: bool,
     committed: Option<Committed>,
     error: Option<Error>,
 }
@@ -66,19 +81,17 @@ impl RdKafkaGroupConsumer {
         diagnostics: &Arc<Diagnostics>,
         wake: Arc<Notify>,
     ) -> Result<Self> {
-        let consumer: BaseConsumer<Context> = config::group_consumer(settings)
-            .create_with_context(Context::new(diagnostics))
-            .map_err(config::refusal)?;
-        let mut queue = EventQueue::of_consumer(consumer)
-            .ok_or_else(|| Error::config("a member of a group needs the group's id: set the program's id"))?;
-        queue.notify(wake);
         Ok(Self {
-            queue,
+            queue: connect(settings, diagnostics, &wake)?,
             inbox: Inbox::default(),
+            membership: Membership::Current(None),
+            topics: Vec::new(),
             assigned: HashSet::new(),
             paused: HashSet::new(),
             commit: Commit::Idle,
+            settings: settings.clone(),
             diagnostics: Arc::clone(diagnostics),
+            wake,
         })
     }
 
@@ -88,20 +101,69 @@ impl RdKafkaGroupConsumer {
 
     /// Judges what has just come in, while librdkafka's own state still belongs to it.
     fn judge(&mut self) {
-        if std::mem::take(&mut self.inbox.revoked) && self.consumer().assignment_lost() {
-            if let Some(newest) = self.inbox.rebalances.back_mut() {
-                if let Rebalance::Revoke(partitions) = newest {
-                    *newest = Rebalance::Lost(std::mem::take(partitions));
-                }
-            }
+        let lost =
+            (self.inbox.rebalanced || self.inbox.committed.is_some()) && self.consumer().assignment_lost();
+        if std::mem::take(&mut self.inbox.rebalanced)
+            && lost
+            && let Some(newest) = self.inbox.rebalances.back_mut()
+            && let Rebalance::Revoke(partitions) = newest
+        {
+            *newest = Rebalance::Lost(std::mem::take(partitions));
         }
         if let Some(committed) = self.inbox.committed.take() {
-            let outcome = committed.outcome(self.consumer().assignment_lost());
+            let outcome = committed.outcome(lost);
             if matches!(outcome, CommitOutcome::Done) {
                 self.diagnostics.reached();
             }
             self.commit = Commit::Ended(outcome);
         }
+        self.notice_expulsion();
+    }
+
+    /// Only while a rebalance waits, or with one that comes after it, can librdkafka keep an expulsion to
+    /// itself; all others it reports as a loss.
+    fn notice_expulsion(&mut self) {
+        let Membership::Current(Some(name)) = &self.membership else {
+            return;
+        };
+        let reported = matches!(self.inbox.rebalances.front(), None | Some(Rebalance::Lost(_)));
+        if reported || self.assigned.is_empty() || self.queue.member_id().as_ref() == Some(name) {
+            return;
+        }
+        let waiting = self.inbox.rebalances.drain(..).next().expect("one is unreported");
+        tracing::warn!(
+            target: "stream_runtime::kafka",
+            "this worker was put out of its group while it gave back partitions, and joins again: it did not \
+             answer within the session's time-out or the poll interval"
+        );
+        let mut all = self.assigned.iter().cloned().collect::<Vec<_>>();
+        all.sort();
+        self.inbox.rebalances.push_back(Rebalance::Lost(all));
+        self.membership = Membership::Expelled(waiting);
+        if matches!(self.commit, Commit::Running) {
+            let reason = "this worker was put out of its group".to_owned();
+            self.commit = Commit::Ended(CommitOutcome::Fenced(reason));
+        }
+    }
+
+    /// Puts a fresh client in the place of one that was put out.
+    fn renew(&mut self) -> Result<()> {
+        let fresh = connect(&self.settings, &self.diagnostics, &self.wake)?;
+        subscribe(&fresh, &self.topics)?;
+        let old = std::mem::replace(&mut self.queue, fresh);
+        let assigned = self.assigned.drain().collect::<Vec<_>>();
+        self.paused.clear();
+        self.inbox = Inbox::default();
+        let Membership::Expelled(waiting) =
+            std::mem::replace(&mut self.membership, Membership::Current(None))
+        else {
+            return Ok(());
+        };
+        in_background(move || {
+            leave(&old, &assigned, Some(&waiting));
+            drop(old);
+        });
+        Ok(())
     }
 
     /// Pauses and resumes these as our own set says, since librdkafka keeps or forgets its flags as it
@@ -123,37 +185,18 @@ impl RdKafkaGroupConsumer {
             .and_then(|()| change(&flowing, false))
             .map_err(|error| Error::broker("partitions could not be paused or resumed").with_source(error))
     }
-
-    /// Answers what waits so that closing does not wait for it.
-    fn answer_for_close(&mut self) {
-        while let Some(waiting) = self.inbox.rebalances.front() {
-            let answer = match waiting {
-                Rebalance::Assign(_) => self.assign(&[]),
-                Rebalance::Revoke(_) | Rebalance::Lost(_) => {
-                    let all = self.assigned.iter().cloned().collect::<Vec<_>>();
-                    self.unassign(&all)
-                }
-            };
-            if let Err(error) = answer {
-                tracing::debug!(target: "stream_runtime::kafka", "a rebalance was not answered: {error}");
-                self.inbox.rebalances.pop_front();
-            }
-        }
-    }
 }
 
 impl GroupConsumer for RdKafkaGroupConsumer {
     fn subscribe(&mut self, topics: &[Arc<str>]) -> Result<()> {
-        let names = topics.iter().map(AsRef::as_ref).collect::<Vec<&str>>();
-        self.consumer().subscribe(&names).map_err(|error| {
-            Error::broker(format!("the group could not be joined for {}", names.join(", ")))
-                .with_source(error)
-        })
+        self.topics = topics.to_vec();
+        subscribe(&self.queue, topics)
     }
 
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize> {
+        self.notice_expulsion();
         let mut records = 0;
-        while records < max {
+        while records < max && !matches!(self.membership, Membership::Expelled(_)) {
             let (inbox, diagnostics) = (&mut self.inbox, &self.diagnostics);
             let mut noted = false;
             let more = self.queue.next(|event| match event {
@@ -198,6 +241,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         })?;
         if let Some(Rebalance::Assign(_)) = self.inbox.rebalances.front() {
             self.inbox.rebalances.pop_front();
+            self.membership = Membership::Current(self.queue.member_id());
         }
         let places = partitions.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>();
         self.assigned.extend(places.iter().cloned());
@@ -205,6 +249,9 @@ impl GroupConsumer for RdKafkaGroupConsumer {
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        if matches!(self.membership, Membership::Expelled(_)) {
+            return self.renew();
+        }
         let known = partitions
             .iter()
             .filter(|at| self.assigned.contains(at))
@@ -245,6 +292,11 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         if matches!(self.commit, Commit::Running) {
             return Err(Error::usage("a commit is under way: wait for its outcome"));
         }
+        if matches!(self.membership, Membership::Expelled(_)) {
+            let reason = "this worker was put out of its group".to_owned();
+            self.commit = Commit::Ended(CommitOutcome::Fenced(reason));
+            return Ok(());
+        }
         if offsets.is_empty() {
             self.commit = Commit::Ended(CommitOutcome::Done);
             return Ok(());
@@ -281,33 +333,83 @@ impl GroupConsumer for RdKafkaGroupConsumer {
 
     fn close(self: Box<Self>, deadline: Duration) {
         let (done, closed) = mpsc::channel::<()>();
-        // A consumer that leaves its group waits for brokers, and for ever when they are gone.
-        let closing = thread::Builder::new()
-            .name("kafka-close".to_owned())
-            .spawn(move || {
-                drop(self);
-                drop(done);
-            });
-        match closing {
-            Ok(_) => {
-                if let Err(mpsc::RecvTimeoutError::Timeout) = closed.recv_timeout(deadline) {
-                    tracing::warn!(
-                        target: "stream_runtime::kafka",
-                        "the group was not left within {deadline:?}: its brokers are away, and will notice \
-                         by the session's time-out"
-                    );
-                }
-            }
-            Err(error) => {
-                tracing::warn!(target: "stream_runtime::kafka", "no thread to close a consumer: {error}");
-            }
+        in_background(move || {
+            drop(self);
+            drop(done);
+        });
+        if let Err(mpsc::RecvTimeoutError::Timeout) = closed.recv_timeout(deadline) {
+            tracing::warn!(
+                target: "stream_runtime::kafka",
+                "the group was not left within {deadline:?}: its brokers are away, and will notice by the \
+                 session's time-out"
+            );
         }
     }
 }
 
 impl Drop for RdKafkaGroupConsumer {
     fn drop(&mut self) {
-        self.answer_for_close();
+        let assigned = self.assigned.drain().collect::<Vec<_>>();
+        let waiting = match &self.membership {
+            Membership::Expelled(waiting) => Some(waiting),
+            Membership::Current(_) => self.inbox.rebalances.front(),
+        };
+        leave(&self.queue, &assigned, waiting);
+    }
+}
+
+fn connect(
+    settings: &ClientSettings,
+    diagnostics: &Arc<Diagnostics>,
+    wake: &Arc<Notify>,
+) -> Result<EventQueue<BaseConsumer<Context>>> {
+    let consumer: BaseConsumer<Context> = config::group_consumer(settings)
+        .create_with_context(Context::new(diagnostics))
+        .map_err(config::refusal)?;
+    let mut queue = EventQueue::of_consumer(consumer)
+        .ok_or_else(|| Error::config("a member of a group needs the group's id: set the program's id"))?;
+    queue.notify(Arc::clone(wake));
+    Ok(queue)
+}
+
+fn subscribe(queue: &EventQueue<BaseConsumer<Context>>, topics: &[Arc<str>]) -> Result<()> {
+    let names = topics.iter().map(AsRef::as_ref).collect::<Vec<&str>>();
+    queue.client().subscribe(&names).map_err(|error| {
+        Error::broker(format!("the group could not be joined for {}", names.join(", "))).with_source(error)
+    })
+}
+
+/// Leaves the group, and answers the rebalance that waits, so that closing does not wait for it.
+///
+/// Without leaving, a member that has no partitions would close without telling the broker, and the group's
+/// next rebalance would wait for its session's time-out. Leaving comes first, since the answer would make
+/// librdkafka join the next generation, and the broker reads no request behind a JoinGroup that waits.
+fn leave(
+    queue: &EventQueue<BaseConsumer<Context>>,
+    assigned: &[TopicPartition],
+    waiting: Option<&Rebalance>,
+) {
+    let consumer = queue.client();
+    let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+    consumer.unsubscribe();
+    let nothing = TopicPartitionList::new();
+    let answered = match waiting {
+        None => Ok(()),
+        Some(Rebalance::Assign(_)) if cooperative => consumer.incremental_assign(&nothing),
+        Some(Rebalance::Assign(_)) => consumer.assign(&nothing),
+        Some(_) if cooperative => consumer.incremental_unassign(&list_of(assigned)),
+        Some(_) => consumer.unassign(),
+    };
+    if let Err(error) = answered {
+        tracing::debug!(target: "stream_runtime::kafka", "a rebalance was not answered: {error}");
+    }
+}
+
+/// Leaving a group and closing a client wait for brokers, and for ever when they are gone.
+fn in_background(close: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().name("kafka-close".to_owned()).spawn(close);
+    if let Err(error) = thread {
+        tracing::warn!(target: "stream_runtime::kafka", "no thread to close a consumer: {error}");
     }
 }
 
@@ -316,7 +418,7 @@ impl Inbox {
         match event {
             Event::Rebalance { assign, partitions } => {
                 let partitions = shared_names(partitions);
-                self.revoked = !assign;
+                self.rebalanced = true;
                 self.rebalances.push_back(if assign {
                     Rebalance::Assign(partitions)
                 } else {

@@ -63,7 +63,8 @@ pub(crate) enum Rebalance {
     Assign(Vec<TopicPartition>),
     /// Partitions to give back; work on them can still be committed.
     Revoke(Vec<TopicPartition>),
-    /// Partitions that already belong to somebody else: nothing may be committed for them.
+    /// Partitions that already belong to somebody else: nothing may be committed for them. Those that went
+    /// along with subscribed ones may be among them.
     Lost(Vec<TopicPartition>),
 }
 
@@ -74,7 +75,8 @@ pub(crate) enum CommitOutcome {
     Done,
     /// It did not, and trying again is right (coordinator moving, broker away, rebalance under way).
     Retry(String),
-    /// This member is no longer of the group's generation: the work behind these offsets belongs to others.
+    /// This member is no longer of the group: the work behind these offsets belongs to others, and a
+    /// [`Rebalance::Lost`] of everything follows or is there already.
     Fenced(String),
     /// It never will: the reader must change something.
     Failed(String),
@@ -105,24 +107,29 @@ pub(crate) trait RecordSink {
 ///
 /// Rebalances are *deferred*: [`poll`](Self::poll) only notes them. The owner asks with
 /// [`rebalance`](Self::rebalance), drains and commits at its own pace while other partitions go on, and
-/// then answers.
+/// then answers. Until it has, nothing new is fetched for any partition; so what can wait, waits for after
+/// the answer.
 pub(crate) trait GroupConsumer {
     /// Joins the group for these topics.
     fn subscribe(&mut self, topics: &[Arc<str>]) -> Result<()>;
 
-    /// Gives what has arrived to `sink`, at most `max` records, without waiting. Returns how many.
+    /// Gives what has arrived to `sink`, at most `max` records, without waiting. Returns how many; as many
+    /// as `max` means that there may be more, of which no wake-up will tell.
     ///
-    /// Errors that the client itself keeps retrying (brokers down) are logged once a change, not returned.
+    /// Errors that the client itself keeps retrying (brokers down) are logged once a change, not returned. An
+    /// error that is returned does not heal: this member is to be closed.
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize>;
 
-    /// The rebalance that waits for an answer, if any.
+    /// The rebalance that waits for an answer, if any. It may turn into a [`Rebalance::Lost`] of everything,
+    /// partitions that went along included, while it waits.
     fn rebalance(&mut self) -> Option<Rebalance>;
 
     /// Answers an [`Rebalance::Assign`]: `partitions` are those of the event and any others that go along.
     /// An empty list is an answer too.
     fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()>;
 
-    /// Answers a [`Rebalance::Revoke`] or [`Rebalance::Lost`].
+    /// Answers a [`Rebalance::Revoke`] or [`Rebalance::Lost`]: `partitions` are those of the event and the
+    /// ones that went along with them.
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()>;
 
     /// Stops fetching these partitions; what was already fetched may still come. Survives assignments.
@@ -168,7 +175,10 @@ pub(crate) enum SendOutcome {
     Refused(String),
 }
 
-/// An idempotent producer, owned by one thread.
+/// An idempotent producer, owned by one thread. While brokers are away it keeps what it has, however long.
+///
+/// Its wake-up tells of failures. That [`in_flight`](Self::in_flight) has reached zero nothing tells: who
+/// waits for it looks every millisecond or so.
 pub(crate) trait Producer {
     /// Queues a record without waiting; its bytes are copied.
     fn send(&mut self, record: OutgoingRecord<'_>) -> SendOutcome;
@@ -242,7 +252,7 @@ pub(crate) trait Admin: Send + Sync {
     /// These topics, or all; those that do not exist are left out.
     fn topics(&self, names: Option<&[String]>, timeout: Duration) -> Result<Vec<TopicDescription>>;
 
-    /// Creates topics; one outcome each, in order.
+    /// Creates topics; one outcome each, in order. Those that are created have leaders when this returns.
     fn create_topics(&self, topics: &[TopicSpec], timeout: Duration) -> Result<Vec<CreateOutcome>>;
 
     /// The settings of a topic, by name.

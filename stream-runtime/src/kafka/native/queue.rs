@@ -93,6 +93,18 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
         };
         code(error).map_or(Ok(()), Err)
     }
+
+    /// What the broker calls this member; `None` before it has joined and after it was put out.
+    pub(in crate::kafka) fn member_id(&self) -> Option<String> {
+        let client = self.client.client().native_ptr();
+        // SAFETY: the client is alive; the text is ours to free, by the allocator it came from.
+        unsafe {
+            let text = bindings::rd_kafka_memberid(client);
+            let id = borrow_text(text).to_owned();
+            bindings::rd_kafka_mem_free(client, text.cast());
+            (!id.is_empty()).then_some(id)
+        }
+    }
 }
 
 impl<C: ProducerContext> EventQueue<BaseProducer<C>> {
@@ -171,8 +183,7 @@ impl Drop for OwnedEvent {
 /// # Safety
 /// `event` is a live event that nobody else uses during this call.
 unsafe fn read(event: *mut bindings::rd_kafka_event_t, headers: &mut Vec<u8>, visit: impl FnOnce(Event<'_>)) {
-    // SAFETY (all blocks of this function): the event is alive and ours, and every pointer taken from it
-    // lives as long as it does.
+    // SAFETY: the event is alive and ours, here and below; what is taken from it lives as long as it does.
     match unsafe { bindings::rd_kafka_event_type(event) } {
         bindings::RD_KAFKA_EVENT_FETCH => {
             // SAFETY: as above; a fetch event has one message.
@@ -197,7 +208,7 @@ unsafe fn read(event: *mut bindings::rd_kafka_event_t, headers: &mut Vec<u8>, vi
             let (error, places) = unsafe { (bindings::rd_kafka_event_error(event), places(event)) };
             visit(Event::Rebalance {
                 assign: error == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS,
-                partitions: places.iter().map(|place| place_of(place)).collect(),
+                partitions: places.iter().map(place_of).collect(),
             });
         }
         bindings::RD_KAFKA_EVENT_OFFSET_COMMIT => {

@@ -94,7 +94,9 @@ fn nothing_is_lost_or_doubled_while_the_broker_is_away() {
     let topic = setting.topic("log", 1, &[]);
     let mut producer = setting.cluster.producer(wake()).expect("a producer");
     let mut consumer = setting.cluster.group_consumer(wake()).expect("a consumer");
-    consumer.subscribe(&[topic.clone()]).expect("it subscribes");
+    consumer
+        .subscribe(std::slice::from_ref(&topic))
+        .expect("it subscribes");
     let mut sink = Kept::default();
     until("the consumer has its partition", || {
         consumer.poll(&mut sink, 100).expect("no error");
