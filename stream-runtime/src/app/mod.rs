@@ -182,7 +182,7 @@ impl App {
     /// and for programs with a `main` of their own; the calling thread stays free.
     ///
     /// # Errors
-    /// When settings, declarations or topics are wrong, or the broker was not reached in `startup_timeout`.
+    /// When settings, declarations or topics are wrong. A broker that cannot be reached is waited for.
     pub fn start(self) -> Result<Running> {
         let variables: Vec<_> = std::env::vars()
             .filter(|(name, _)| name.starts_with("STREAM_"))

@@ -164,7 +164,8 @@ settings! {
     /// no partition. It must differ from worker to worker.
     instance_id: Option<String> = "",
 
-    /// How long a starting worker waits for the broker and for the topics that others create.
+    /// How long a starting worker waits for the topics that others create. For the broker itself it waits as
+    /// long as it takes, and says so.
     startup_timeout: Duration = "60s",
 
     /// How long a stopping worker takes to finish records, commit and leave the group before it goes anyway.

@@ -284,9 +284,12 @@ impl Thread {
                     "lost: this worker was away from the group for too long; what was not committed is processed \
                      again by those who have the partitions now"
                 );
-                // Nothing that is still queued may be written behind the back of the new owners.
-                self.producer.purge();
                 let tasks = self.setup.blueprints.tasks_led_by(&partitions);
+                // Nothing that is still queued may be written behind the back of the new owners. Should other tasks
+                // remain, their sends are in the same queue, and a commit relies on them.
+                if self.tasks.keys().all(|id| tasks.contains(id)) {
+                    self.producer.purge();
+                }
                 self.give_up(&tasks, &partitions)?;
             }
         }
@@ -520,7 +523,12 @@ impl Thread {
 
     fn idle_for(&self) -> Duration {
         let now = clock::now();
-        [self.retry_at, self.commit.next_step(), Some(self.next_commit)]
+        // A commit that waits for agents is roused by them; only the end of its patience is a time.
+        let commit_at = match self.held_since {
+            None => Some(self.next_commit),
+            Some(held_since) => Some(held_since + STRAGGLERS).filter(|patience| *patience > now),
+        };
+        [self.retry_at, self.commit.next_step(), commit_at]
             .into_iter()
             .flatten()
             .map(|at| at.saturating_duration_since(now))
