@@ -33,7 +33,12 @@ pub use record::partitioner::partition_of;
 pub use record::topic::{Ownership, Topic, TopicDef};
 pub use record::{Headers, Location, TypeInfo};
 pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
-pub use stream_macros::{agent, table, topic};
+#[doc = include_str!("docs/agent.md")]
+pub use stream_macros::agent;
+#[doc = include_str!("docs/table.md")]
+pub use stream_macros::table;
+#[doc = include_str!("docs/topic.md")]
+pub use stream_macros::topic;
 pub use table::{Table, TableDef};
 pub use topology::Topology;
 
