@@ -82,7 +82,7 @@ pub trait Codec<T> {
 }
 
 /// A codec chosen for a type, as plain function pointers, so that it fits a `static`.
-pub struct CodecOf<T> {
+pub(crate) struct CodecOf<T> {
     /// [`Codec::NAME`].
     pub name: &'static str,
     /// [`Codec::encode`].
@@ -93,7 +93,7 @@ pub struct CodecOf<T> {
 
 impl<T> CodecOf<T> {
     /// The codec `C` for `T`.
-    pub const fn new<C: Codec<T>>() -> Self {
+    pub(crate) const fn new<C: Codec<T>>() -> Self {
         Self {
             name: C::NAME,
             encode: C::encode,
