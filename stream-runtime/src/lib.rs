@@ -1,5 +1,4 @@
-//! Stream processing over Apache Kafka: a program is a few annotated items, and this runtime makes it a
-//! correct, fast, distributed stream processor.
+#![doc = include_str!("docs/crate.md")]
 
 mod agent;
 mod app;
