@@ -1,7 +1,7 @@
 //! The sends of a task between the agent that made them and the producer.
 //!
-//! A send belongs to the record it was made for: it waits here until the agent is done with that record,
-//! and goes away with it when the agent fails.
+//! A send belongs to the record it was made for: it waits here until every agent is done with that record,
+//! and goes away when its agent fails, or the record is given up.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ pub(crate) struct Outbox {
     entries: Vec<Entry>,
     /// Entries before this belong to records that are done.
     sealed: usize,
+    /// Entries from there up to this were made by agents that are done with the open record.
+    sealed_agents: usize,
     /// Entries before this were handed over.
     sent: usize,
 }
@@ -53,14 +55,26 @@ impl Outbox {
         }
     }
 
+    /// An agent is done with the open record and another follows.
+    pub(crate) fn seal_agent(&mut self) {
+        self.sealed_agents = self.entries.len();
+    }
+
     /// The open record is done: its sends may go.
     pub(crate) fn seal(&mut self) {
         self.sealed = self.entries.len();
+        self.sealed_agents = self.sealed;
+    }
+
+    /// The agent at the open record failed: its sends were never made.
+    pub(crate) fn undo_agent(&mut self) {
+        self.entries.truncate(self.sealed_agents);
     }
 
     /// The open record failed: its sends were never made.
     pub(crate) fn undo(&mut self) {
         self.entries.truncate(self.sealed);
+        self.sealed_agents = self.sealed;
     }
 
     /// Whether sends of finished records still wait.
@@ -90,6 +104,7 @@ impl Outbox {
             self.entries.clear();
             self.bytes.clear();
             self.sealed = 0;
+            self.sealed_agents = 0;
             self.sent = 0;
         }
     }
@@ -180,6 +195,22 @@ mod tests {
         send(&mut outbox, b"failed");
         outbox.undo();
         assert_eq!(drained(&mut outbox, 9), [b"done"]);
+    }
+
+    #[test]
+    fn sends_of_a_failed_agent_go_alone_and_those_of_a_failed_record_all() {
+        let mut outbox = Outbox::default();
+        send(&mut outbox, b"first agent");
+        outbox.seal_agent();
+        send(&mut outbox, b"failed");
+        outbox.undo_agent();
+        assert!(drained(&mut outbox, 9).is_empty());
+        send(&mut outbox, b"second agent");
+        outbox.seal();
+        send(&mut outbox, b"first agent of the next record");
+        outbox.seal_agent();
+        outbox.undo();
+        assert_eq!(drained(&mut outbox, 9), [&b"first agent"[..], b"second agent"]);
     }
 
     #[test]

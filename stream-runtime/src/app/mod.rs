@@ -127,7 +127,7 @@ impl App {
     #[must_use]
     pub fn show_at_end<K, V>(mut self, table: &'static Table<K, V>) -> Self
     where
-        K: crate::TableKey,
+        K: crate::record::key::TableKey,
         V: Clone + serde::Serialize + 'static,
     {
         self.shown_at_end.push(table.def().name);
@@ -151,13 +151,13 @@ impl App {
                     let is = |path: &&str| path.rsplit("::").next() == Some(ident);
                     chosen.iter().any(|agent| agent.mentions.iter().any(is))
                 };
-                let named = |def: &'static crate::TableDef| {
+                let named = |def: &'static crate::table::TableDef| {
                     chosen
                         .iter()
                         .any(|agent| agent.tables.iter().any(|table| std::ptr::eq(table(), def)))
                 };
-                let used = |def: &'static crate::TopicDef| {
-                    let names = |topic: &crate::TopicUse| topic().name == def.name;
+                let used = |def: &'static crate::record::topic::TopicDef| {
+                    let names = |topic: &crate::agent::TopicUse| topic().name == def.name;
                     chosen
                         .iter()
                         .any(|agent| names(&agent.input) || agent.sinks.iter().any(names))

@@ -1,7 +1,8 @@
 //! One task: the agents of a sub-topology on one partition number, with their shards.
 //!
 //! A task has one open record at a time. It goes to each agent that reads its topic, one after the other,
-//! and then the next record is opened. So a failed record can be undone without touching what others wrote.
+//! and then the next record is opened. So what an agent wrote before it failed can be undone without touching
+//! what others wrote, and what all of them wrote when the record is given up.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -276,7 +277,7 @@ impl Task {
         };
         match self.instances[instance].poll(cx) {
             Polled::Done => {
-                self.agent_done();
+                self.next_turn();
                 None
             }
             Polled::Waiting => {
@@ -287,15 +288,7 @@ impl Task {
         }
     }
 
-    /// What the agent wrote is staged; the next agent's turn, or the end of the record.
-    fn agent_done(&mut self) {
-        self.context.outbox.borrow_mut().seal();
-        for shard in self.context.shards.borrow().iter() {
-            shard.seal_record();
-        }
-        self.next_turn();
-    }
-
+    /// The next agent's turn, or the end of the record.
     fn next_turn(&mut self) {
         let Some(open) = &mut self.open else {
             return;
@@ -304,22 +297,31 @@ impl Task {
         open.failures = 0;
         open.waiting = false;
         if open.turn < self.readers[open.input].len() {
+            self.context.outbox.borrow_mut().seal_agent();
+            for shard in self.context.shards.borrow().iter() {
+                shard.seal_agent();
+            }
             self.offer();
         } else {
             self.close_record();
         }
     }
 
+    /// Every agent is done with the record: what they wrote is staged, what they sent may go.
     fn close_record(&mut self) {
+        self.context.outbox.borrow_mut().seal();
+        for shard in self.context.shards.borrow().iter() {
+            shard.seal_record();
+        }
         if let Some(open) = self.open.take() {
             self.context.inputs[open.input].borrow_mut().pop();
             self.context.open.set(None);
         }
     }
 
-    /// Drops what the open record wrote and follows the agent's error policy.
+    /// Drops what the agent wrote for the open record and follows its error policy.
     fn agent_failed(&mut self, instance: usize, failure: &Failure) -> Option<Ran> {
-        self.undo();
+        self.undo_agent();
         let def = self.instances[instance].def;
         let at = self.open_record();
         let open = self.open.as_mut()?;
@@ -349,6 +351,7 @@ impl Task {
                 );
                 error!("{reason}");
                 // What was done before this record is a cut, and is still committed.
+                self.undo_record();
                 self.open = None;
                 self.context.open.set(None);
                 self.stage = Stage::Stopped(reason);
@@ -364,9 +367,17 @@ impl Task {
             .unwrap_or_default()
     }
 
-    fn undo(&self) {
-        self.context.outbox.borrow_mut().undo();
+    fn undo_agent(&self) {
         self.context.failure.take();
+        self.context.outbox.borrow_mut().undo_agent();
+        for shard in self.context.shards.borrow().iter() {
+            shard.undo_agent();
+        }
+    }
+
+    fn undo_record(&self) {
+        self.context.failure.take();
+        self.context.outbox.borrow_mut().undo();
         for shard in self.context.shards.borrow().iter() {
             shard.undo_record();
         }
@@ -382,7 +393,7 @@ impl Task {
                 "given up before it was done"
             );
         }
-        self.undo();
+        self.undo_record();
         self.open = None;
         self.context.open.set(None);
     }
@@ -479,6 +490,6 @@ impl Task {
         for instance in &mut self.instances {
             instance.close(&mut cx);
         }
-        self.undo();
+        self.undo_record();
     }
 }

@@ -1,7 +1,7 @@
 //! One shard of a table: plain values over the committed store.
 //!
-//! Three layers, newest first: what the open record wrote (undone when it fails), what finished records
-//! wrote since the last commit (staged), and the store (committed). A value is decoded once, when it is first
+//! Three layers, newest first: what was written for the open record (undone when it fails), what finished
+//! records wrote since the last commit (staged), and the store (committed). A value is decoded once, when it is first
 //! touched, and encoded once a commit.
 
 use std::any::Any;
@@ -38,10 +38,16 @@ pub(crate) trait AnyShard: fmt::Debug {
     /// Puts the shard over its store, where it is table number `table`.
     fn attach(&self, store: Rc<dyn Store>, table: usize);
 
-    /// The open record is done: what it wrote is staged.
+    /// An agent is done with the open record and another follows: only the whole record can undo what it wrote.
+    fn seal_agent(&self);
+
+    /// The open record is done: what was written for it is staged.
     fn seal_record(&self);
 
-    /// The open record failed: it wrote nothing.
+    /// The agent at the open record failed: it wrote nothing.
+    fn undo_agent(&self);
+
+    /// The open record failed: nobody wrote anything for it.
     fn undo_record(&self);
 
     /// How many keys are staged.
@@ -69,8 +75,10 @@ struct Overlay<K, V> {
     /// Indices into `entries`, by the hash of their keys.
     index: HashTable<usize>,
     entries: Vec<Entry<K, V>>,
-    /// The entries that the open record wrote.
+    /// The entries that the agent at the open record wrote.
     touched: Vec<usize>,
+    /// What was there before agents wrote that are done with the open record, in the order of the writes.
+    earlier: Vec<(usize, Before<V>)>,
     /// Entries that became dirty; what was undone is still in it, and may be in it twice.
     dirty: Vec<usize>,
     /// How many entries are dirty.
@@ -87,7 +95,7 @@ struct Entry<K, V> {
     dirty: bool,
     /// The event time of the last write.
     timestamp: i64,
-    /// What was there before the open record, if it wrote this entry.
+    /// What was there before the agent at the open record wrote this entry, if it did.
     before: Option<Before<V>>,
 }
 
@@ -112,6 +120,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
                 index: HashTable::new(),
                 entries: Vec::new(),
                 touched: Vec::new(),
+                earlier: Vec::new(),
                 dirty: Vec::new(),
                 staged: 0,
                 hasher: RandomState::default(),
@@ -274,7 +283,7 @@ impl<K: TableKey, V> Overlay<K, V> {
         at
     }
 
-    /// Notes that the open record is about to write entry `at`.
+    /// Notes that the agent at the open record is about to write entry `at`.
     fn touch(&mut self, at: usize, timestamp: i64)
     where
         V: Clone,
@@ -295,6 +304,24 @@ impl<K: TableKey, V> Overlay<K, V> {
         }
         entry.timestamp = timestamp;
     }
+
+    fn restore(&mut self, at: usize, before: Before<V>) {
+        let entry = &mut self.entries[at];
+        if entry.dirty && !before.dirty {
+            self.staged -= 1;
+        }
+        entry.value = before.value;
+        entry.dirty = before.dirty;
+        entry.timestamp = before.timestamp;
+    }
+
+    fn undo_agent(&mut self) {
+        while let Some(at) = self.touched.pop() {
+            if let Some(before) = self.entries[at].before.take() {
+                self.restore(at, before);
+            }
+        }
+    }
 }
 
 impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
@@ -311,26 +338,32 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
         assert!(attached.is_ok(), "a shard has one store for its life");
     }
 
+    fn seal_agent(&self) {
+        let overlay = &mut *self.borrow();
+        for at in overlay.touched.drain(..) {
+            let before = overlay.entries[at].before.take();
+            overlay.earlier.extend(before.map(|before| (at, before)));
+        }
+    }
+
     fn seal_record(&self) {
         let overlay = &mut *self.borrow();
         for at in overlay.touched.drain(..) {
             overlay.entries[at].before = None;
         }
+        overlay.earlier.clear();
+    }
+
+    fn undo_agent(&self) {
+        self.borrow().undo_agent();
     }
 
     fn undo_record(&self) {
         let overlay = &mut *self.borrow();
-        for at in overlay.touched.drain(..) {
-            let entry = &mut overlay.entries[at];
-            let Some(before) = entry.before.take() else {
-                continue;
-            };
-            if entry.dirty && !before.dirty {
-                overlay.staged -= 1;
-            }
-            entry.value = before.value;
-            entry.dirty = before.dirty;
-            entry.timestamp = before.timestamp;
+        overlay.undo_agent();
+        // The last write first: two agents may have written one entry.
+        while let Some((at, before)) = overlay.earlier.pop() {
+            overlay.restore(at, before);
         }
     }
 

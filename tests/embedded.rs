@@ -1,0 +1,12 @@
+//! What programs are promised, each promise a test: workers in this process on embedded brokers.
+//!
+//! A test has a broker, a program id and agents of its own; the names of the tests are the promises. Waiting
+//! is for conditions, and no test depends on how long anything takes.
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "embedded/agents.rs"]
+mod agents;
+#[path = "embedded/atomicity.rs"]
+mod atomicity;
