@@ -161,7 +161,7 @@ settings! {
     max_poll_interval: Duration = "5m",
 
     /// The worker's lasting name in the group (static membership): a restart within `session_timeout` moves
-    /// no partition. It must differ from worker to worker.
+    /// no partition. It must differ from worker to worker; each thread adds its number, `name-0`.
     instance_id: Option<String> = "",
 
     /// How long a starting worker waits for the topics that others create. For the broker itself it waits as

@@ -41,7 +41,8 @@ const REMIND_EVERY: Duration = Duration::from_secs(30);
 
 /// What a thread is made of.
 pub(crate) struct ThreadSetup {
-    pub name: String,
+    /// The thread's number in the worker, from 0.
+    pub number: usize,
     pub blueprints: Arc<Blueprints>,
     pub names: Arc<TopicNames>,
     pub cluster: Arc<dyn Cluster>,
@@ -107,7 +108,7 @@ pub(crate) fn start(setup: ThreadSetup, ended: Arc<Notify>) -> Result<ThreadHand
     let wake = Arc::new(Notify::new());
     let status = ThreadStatus::default();
     let (commands, inbox) = mpsc::channel();
-    let builder = std::thread::Builder::new().name(setup.name.clone());
+    let builder = std::thread::Builder::new().name(format!("worker-{}", setup.number));
     let (thread_wake, thread_status) = (Arc::clone(&wake), status.clone());
     let body = move || {
         let _ended = NotifyOnDrop(ended);
@@ -182,7 +183,7 @@ impl Thread {
     ) -> Result<Self> {
         let now = clock::now();
         Ok(Self {
-            consumer: setup.cluster.group_consumer(Arc::clone(&wake))?,
+            consumer: setup.cluster.group_consumer(setup.number, Arc::clone(&wake))?,
             producer: setup.cluster.producer(Arc::clone(&wake))?,
             restores: Restores::new(Arc::clone(&setup.cluster), Arc::clone(&wake)),
             next_commit: now + setup.commit_interval,
