@@ -17,9 +17,11 @@ pub(crate) fn used_by(
     tables: &[TableEntry],
 ) -> (Vec<&'static TopicDef>, Vec<TableEntry>) {
     let named = || {
-        agents
-            .iter()
-            .flat_map(|agent| std::iter::once(&agent.input).chain(agent.sinks).map(|topic| topic()))
+        agents.iter().flat_map(|agent| {
+            std::iter::once(&agent.input)
+                .chain(agent.sinks)
+                .map(|topic| topic())
+        })
     };
     let mentioned = mentioned(agents, topics.iter().map(|def| (def.ident, def.location.module)));
     let is_meant = |at: usize| mentioned[at] || named().any(|def| ptr::eq(def, topics[at]));
