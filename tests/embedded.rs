@@ -10,3 +10,17 @@ mod support;
 mod agents;
 #[path = "embedded/atomicity.rs"]
 mod atomicity;
+#[path = "embedded/codecs.rs"]
+mod codecs;
+#[path = "embedded/commits.rs"]
+mod commits;
+#[path = "embedded/errors.rs"]
+mod errors;
+#[path = "embedded/rebalances.rs"]
+mod rebalances;
+#[path = "embedded/restores.rs"]
+mod restores;
+#[path = "embedded/startup.rs"]
+mod startup;
+#[path = "embedded/topologies.rs"]
+mod topologies;

@@ -1,12 +1,13 @@
 //! A broker with a program on it, and clients that look at both from outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -143,32 +144,23 @@ impl Bench {
     #[track_caller]
     pub(crate) fn read(&self, topic: &str) -> Vec<Output> {
         let consumer = self.reader();
-        let partitions = partitions_of(&consumer, topic);
-        let mut ends = BTreeMap::new();
+        let mut unread: BTreeSet<_> = (0..partitions_of(&consumer, topic)).collect();
         let mut list = TopicPartitionList::new();
-        for partition in 0..partitions {
-            let (_, end) = consumer
-                .fetch_watermarks(topic, partition, DEADLINE)
-                .expect("the broker answers");
-            if end > 0 {
-                ends.insert(partition, end);
-            }
-            list.add_partition_offset(topic, partition, Offset::Beginning)
+        for partition in &unread {
+            list.add_partition_offset(topic, *partition, Offset::Beginning)
                 .expect("an offset that can be");
         }
         consumer.assign(&list).expect("partitions are assigned");
         let mut outputs = Vec::new();
-        wait_until("the end of the topic is reached", || {
-            while let Some(message) =
-                consumer.poll(Duration::from_millis(if ends.is_empty() { 0 } else { 10 }))
-            {
-                outputs.push(output(&message.expect("a record can be read")));
+        eventually("the end of the topic is reached", || {
+            while let Some(polled) = consumer.poll(Duration::from_millis(10)) {
+                match polled {
+                    Ok(message) => outputs.push(output(&message)),
+                    Err(KafkaError::PartitionEOF(partition)) => drop(unread.remove(&partition)),
+                    Err(error) => panic!("{topic} cannot be read: {error}"),
+                }
             }
-            let position = consumer.position().expect("there is a position");
-            ends.iter().all(|(partition, end)| {
-                let at = position.find_partition(topic, *partition);
-                at.is_some_and(|at| matches!(at.offset(), Offset::Offset(at) if at >= *end))
-            })
+            unread.is_empty().then_some(())
         });
         outputs.sort_by_key(|output| (output.partition, output.offset));
         outputs
@@ -251,6 +243,31 @@ impl Bench {
         resource.get(name)?.value.clone()
     }
 
+    /// Waits until the program's group has so many members.
+    #[track_caller]
+    pub(crate) fn wait_for_members(&self, members: usize) {
+        let client = self.reader();
+        wait_until(&format!("{members} members"), || {
+            let groups = client.fetch_group_list(Some(&self.id), DEADLINE);
+            let groups = groups.expect("the broker answers");
+            groups
+                .groups()
+                .iter()
+                .any(|group| group.members().len() == members)
+        });
+    }
+
+    /// Removes the records before these offsets.
+    #[track_caller]
+    pub(crate) fn delete_records(&self, before: &TopicPartitionList) {
+        let admin: AdminClient<DefaultClientContext> = self.config().create().expect("a client can be made");
+        let deleted =
+            block_on(admin.delete_records(before, &AdminOptions::new())).expect("the broker answers");
+        for element in deleted.elements() {
+            element.error().expect("the records are removed");
+        }
+    }
+
     fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.broker.bootstrap());
@@ -261,6 +278,7 @@ impl Bench {
         self.config()
             .set("group.id", format!("{}-reader", self.id))
             .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
             .create()
             .expect("a client can be made")
     }

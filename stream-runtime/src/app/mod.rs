@@ -23,7 +23,7 @@ use crate::error::Result;
 use crate::record::topic::Topic;
 use crate::registry::Registry;
 use crate::table::Table;
-use crate::topology::Topology;
+use crate::topology::{self, Topology};
 
 /// A program: its id, its settings given in code, and its agents.
 ///
@@ -147,32 +147,7 @@ impl App {
         match &self.agents {
             None => Topology::build(&self.id, &agents, &topics, &tables),
             Some(chosen) => {
-                let mentioned = |ident: &str| {
-                    let is = |path: &&str| path.rsplit("::").next() == Some(ident);
-                    chosen.iter().any(|agent| agent.mentions.iter().any(is))
-                };
-                let named = |def: &'static crate::table::TableDef| {
-                    chosen
-                        .iter()
-                        .any(|agent| agent.tables.iter().any(|table| std::ptr::eq(table(), def)))
-                };
-                let used = |def: &'static crate::record::topic::TopicDef| {
-                    let names = |topic: &crate::agent::TopicUse| topic().name == def.name;
-                    chosen
-                        .iter()
-                        .any(|agent| names(&agent.input) || agent.sinks.iter().any(names))
-                };
-                let topics: Vec<_> = topics
-                    .into_iter()
-                    .filter(|def| mentioned(def.ident) || used(def))
-                    .collect();
-                let tables: Vec<_> = tables
-                    .into_iter()
-                    .filter(|entry| {
-                        let def = (entry.def)();
-                        mentioned(def.ident) || named(def)
-                    })
-                    .collect();
+                let (topics, tables) = topology::used_by(chosen, &topics, &tables);
                 Topology::build(&self.id, chosen, &topics, &tables)
             }
         }

@@ -10,6 +10,7 @@
 
 mod agree;
 mod build;
+mod choose;
 mod counts;
 mod dot;
 mod drawing;
@@ -28,6 +29,7 @@ mod tests;
 
 use std::sync::Arc;
 
+pub(crate) use choose::used_by;
 pub(crate) use plan::{PlanDefaults, TopicPlan, check_existing};
 
 use crate::agent::AgentDef;
