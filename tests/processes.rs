@@ -68,11 +68,13 @@ const CASES: &[(&str, Needs)] = cases! {
     Broker commands: topics_are_checked_created_and_printed records_are_sent;
     Broker ending: sigterm_commits_what_was_processed sigint_commits_what_was_processed
         a_stop_does_not_wait_for_a_stuck_agent a_second_signal_ends_at_once;
-    Broker failover: another_worker_takes_over_from_a_killed_one nothing_is_lost_by_a_kill_at_work
-        a_stopped_worker_hands_over a_frozen_worker_does_no_harm;
+    Broker failover: two_workers_have_two_tasks_each_of_four_partitions
+        another_worker_takes_over_from_a_killed_one another_worker_takes_over_repartitioned_counts
+        nothing_is_lost_by_a_kill_at_work a_stopped_worker_hands_over a_frozen_worker_does_no_harm;
     Kcat kcat: kcat_reads_and_writes;
     Kafka tools: counts_between_kafkas_own_tools;
-    Kafka outage: a_worker_survives_its_broker a_worker_waits_for_its_broker;
+    Kafka outage: a_worker_survives_its_broker a_worker_that_lost_its_group_loses_no_record
+        a_worker_waits_for_its_broker;
 };
 
 /// A case on one broker.

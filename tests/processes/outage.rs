@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::cluster::{Cluster, unique};
 use crate::process::{Process, send_signal};
-use crate::programs::{Shades, tasks, worker};
+use crate::programs::{Shades, worker};
 
 /// A broker with a port and data of its own.
 struct Broker {
@@ -69,44 +69,82 @@ impl Drop for Broker {
     }
 }
 
+/// The worker is in its group all the time, and so its counts are those of an undisturbed one.
 pub(crate) fn a_worker_survives_its_broker(_: &Cluster) {
     let mut broker = Broker::new();
     broker.start();
     let cluster = Cluster::kafka(&broker.bootstrap());
     let mut program = Shades::new(&cluster);
-    let mut worker = program.start_alone("worker");
-    program.send(5_000);
+    let mut worker = loses_its_broker(&cluster, &mut broker, &mut program, "60s");
+    assert!(
+        !worker.err().iter().any(|line| line.contains(": lost")),
+        "{}",
+        worker.transcript()
+    );
+    program.assert_exact();
+    worker.signal("TERM");
+    assert_eq!(worker.code(), 0, "{}", worker.transcript());
+}
+
+/// The outage is longer than the session, so what was not committed is processed again.
+pub(crate) fn a_worker_that_lost_its_group_loses_no_record(_: &Cluster) {
+    let mut broker = Broker::new();
+    broker.start();
+    let cluster = Cluster::kafka(&broker.bootstrap());
+    let mut program = Shades::new(&cluster);
+    let mut worker = loses_its_broker(&cluster, &mut broker, &mut program, "2s");
+    assert!(
+        worker.err().iter().any(|line| line.contains(": lost")),
+        "{}",
+        worker.transcript()
+    );
+    program.assert_nothing_lost();
+    worker.signal("TERM");
+    assert_eq!(worker.code(), 0, "{}", worker.transcript());
+}
+
+/// A worker whose broker dies twice at work and comes back.
+fn loses_its_broker(
+    cluster: &Cluster,
+    broker: &mut Broker,
+    program: &mut Shades<'_>,
+    session_timeout: &str,
+) -> Process {
+    let mut command = program.command();
+    command
+        .args(["--quiet", "--log", "info", "--broker", &cluster.address()])
+        .args([
+            "--session-timeout",
+            session_timeout,
+            "--heartbeat-interval",
+            "500ms",
+        ])
+        .args(["--commit-interval", "200ms"]);
+    let mut worker = Process::start("worker", &mut command);
+    program.wait_for_all_tasks(&mut worker);
+    program.send(20_000);
     worker.wait_for("some counts", |worker| (worker.out().len() > 200).then_some(()));
+    let heard = |worker: &Process, text: &str| worker.err().iter().filter(|line| line.contains(text)).count();
     for time in 1..=2 {
         broker.kill();
-        let more = program.more(5_000);
+        let more = program.more(4_000);
         std::thread::scope(|scope| {
             // Others produce as well, and wait as the worker does.
             let sender = scope.spawn(|| cluster.send_to("shades", 4, more));
             worker.wait_for(&format!("outage {time} is noticed"), |worker| {
-                let err = worker.err();
-                let noticed = err
-                    .iter()
-                    .filter(|line| line.contains("work waits, and goes on by itself"));
-                (noticed.count() >= time).then_some(())
+                (heard(worker, "work waits, and goes on by itself") >= time).then_some(())
             });
             broker.start();
             sender.join().expect("the sender does not panic");
         });
         program.wait_until_done();
-        let err = worker.err();
         assert!(
-            err.iter()
-                .filter(|line| line.contains("can be reached again"))
-                .count()
-                >= time,
+            heard(&worker, "can be reached again") >= time,
             "{}",
             worker.transcript()
         );
     }
-    program.assert_nothing_lost();
-    worker.signal("TERM");
-    assert_eq!(worker.code(), 0, "{}", worker.transcript());
+    worker
 }
 
 pub(crate) fn a_worker_waits_for_its_broker(_: &Cluster) {
@@ -118,9 +156,7 @@ pub(crate) fn a_worker_waits_for_its_broker(_: &Cluster) {
     broker.start();
     early.wait_for_log("waiting for topic");
     let mut program = Shades::new(&cluster);
-    early.wait_for("its tasks", |worker| {
-        (tasks(worker) == Shades::TASKS).then_some(())
-    });
+    program.wait_for_all_tasks(&mut early);
     program.send(100);
     early.wait_for("its counts", |worker| (!worker.out().is_empty()).then_some(()));
     early.signal("TERM");

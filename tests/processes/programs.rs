@@ -56,6 +56,22 @@ async fn count_shades(shade: Event<String, String>) -> Result<u64, String> {
     Ok(seen)
 }
 
+/// How often each shade has been seen in each partition.
+#[table]
+static PLACES: Table<String, u64>;
+
+/// Counts shades where they are: a program of one sub-topology.
+#[agent(topic = SHADES)]
+async fn count_places(shade: Event<(), String>) {
+    let place = format!("{}@{}", shade.value, shade.partition);
+    let seen = PLACES.update(&place, |count| {
+        *count += 1;
+        *count
+    });
+    println!("{place} {seen} on {}", shade.partition);
+    SHADE_COUNTS.send(&place, &seen).await;
+}
+
 /// An order.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Order {
@@ -72,6 +88,9 @@ async fn take_orders(order: Order) {
     println!("order {}", order.number);
 }
 
+/// Of the topics of shades.
+const PARTITIONS: i32 = 4;
+
 /// Says which program to be: its name, a colon and its id.
 const VARIABLE: &str = "PROCESSES_PROGRAM";
 
@@ -84,6 +103,7 @@ pub(crate) fn asked_for() -> Option<App> {
             .agents([sort_shades::agent(), count_shades::agent()])
             .stdin(&SHADES)
             .show_at_end(&SEEN),
+        "places" => App::new(id).agents([count_places::agent()]),
         "orders" => App::new(id).agents([take_orders::agent()]),
         other => panic!("no program `{other}`"),
     })
@@ -149,32 +169,51 @@ pub(crate) fn tasks(worker: &Process) -> usize {
     held(worker).values().map(BTreeSet::len).sum()
 }
 
-/// The program `shades` on a cluster, with its topics empty and an id that was never used.
+/// A program that counts shades on a cluster, with its topics empty and an id that was never used.
 pub(crate) struct Shades<'a> {
     cluster: &'a Cluster,
     id: String,
-    /// How often each shade was sent.
+    repartitions: bool,
+    /// How often each key was sent.
     truth: BTreeMap<String, u64>,
     sent: usize,
 }
 
 impl<'a> Shades<'a> {
-    /// The tasks of the program, those of the internal topic included.
-    pub(crate) const TASKS: usize = 8;
-
+    /// The program `shades`: the records go over an internal topic to where they are counted.
     pub(crate) fn new(cluster: &'a Cluster) -> Self {
-        cluster.topic("shades", 4);
-        cluster.topic("shade-counts", 4);
+        Self::of(cluster, true)
+    }
+
+    /// The program `places`: the records are counted in the partition they come from.
+    pub(crate) fn in_place(cluster: &'a Cluster) -> Self {
+        Self::of(cluster, false)
+    }
+
+    fn of(cluster: &'a Cluster, repartitions: bool) -> Self {
+        cluster.topic("shades", PARTITIONS);
+        cluster.topic("shade-counts", PARTITIONS);
         Self {
             cluster,
             id: unique("shades"),
+            repartitions,
             truth: BTreeMap::new(),
             sent: 0,
         }
     }
 
+    /// How many tasks the program has.
+    pub(crate) fn tasks(&self) -> usize {
+        self.inputs().len() * 4
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        let internal = self.repartitions.then(|| format!("{}-sorted", self.id));
+        ["shades".to_owned()].into_iter().chain(internal).collect()
+    }
+
     pub(crate) fn command(&self) -> Command {
-        shades(&self.id)
+        command_of(if self.repartitions { "shades" } else { "places" }, &self.id)
     }
 
     pub(crate) fn start(&self, name: &str) -> Process {
@@ -184,20 +223,30 @@ impl<'a> Shades<'a> {
     /// Starts a worker and waits until it has all tasks.
     pub(crate) fn start_alone(&self, name: &str) -> Process {
         let mut worker = self.start(name);
-        worker.wait_for("all tasks", |worker| (tasks(worker) == Self::TASKS).then_some(()));
+        self.wait_for_all_tasks(&mut worker);
         worker
     }
 
-    /// The next records of the input, and notes what must come of them.
+    pub(crate) fn wait_for_all_tasks(&self, worker: &mut Process) {
+        let all = self.tasks();
+        worker.wait_for("all tasks", |worker| (tasks(worker) == all).then_some(()));
+    }
+
+    /// The next records of the input, for its partitions in turn, and notes what must come of them.
     pub(crate) fn more(&mut self, count: usize) -> Vec<&'static str> {
-        let next = (self.sent..self.sent + count)
-            .map(|n| ["red", "green", "black", "blue", "white", "red", "grey"][(n / 4 + n) % 7])
-            .collect::<Vec<_>>();
+        assert_eq!(count % 4, 0, "every sending begins with partition 0");
+        let shade = |n| ["red", "green", "black", "blue", "white", "red", "grey"][(n / 4 + n) % 7];
+        let numbers = self.sent..self.sent + count;
         self.sent += count;
-        for shade in next.iter().filter(|shade| **shade != "black") {
-            *self.truth.entry((*shade).to_owned()).or_default() += 1;
+        for n in numbers.clone() {
+            let key = match shade(n) {
+                "black" if self.repartitions => continue,
+                shade if self.repartitions => shade.to_owned(),
+                shade => format!("{shade}@{}", n % 4),
+            };
+            *self.truth.entry(key).or_default() += 1;
         }
-        next
+        numbers.map(shade).collect()
     }
 
     /// Sends records and waits until the broker has them.
@@ -208,8 +257,9 @@ impl<'a> Shades<'a> {
 
     /// Waits until the group has committed everything.
     pub(crate) fn wait_until_done(&self) {
-        self.cluster
-            .wait_until_done(&self.id, &["shades", &format!("{}-sorted", self.id)]);
+        let inputs = self.inputs();
+        let inputs: Vec<_> = inputs.iter().map(String::as_str).collect();
+        self.cluster.wait_until_done(&self.id, &inputs);
     }
 
     /// The counts that were put out, by shade, in their order.

@@ -30,6 +30,8 @@ pub(crate) const DEFAULT_FILE: &str = "stream.toml";
 pub(crate) const FILE_VARIABLE: &str = "STREAM_CONFIG";
 /// What the variables of settings begin with.
 pub(crate) const VARIABLE_PREFIX: &str = "STREAM_";
+/// What the variables of tests begin with, such as the one that tells where their broker is.
+const TEST_VARIABLES: &str = "STREAM_TEST_";
 
 /// One row of the table of settings.
 #[derive(Debug)]
