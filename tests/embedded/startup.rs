@@ -30,7 +30,8 @@ fn a_worker_waits_for_a_broker_that_comes_later() {
     log::keep();
     let port = free_port();
     let address = format!("127.0.0.1:{port}");
-    let app = program("before-its-broker", &address, [pass_on::agent()]);
+    // That time is for topics: a broker is waited for without end.
+    let app = program("before-its-broker", &address, [pass_on::agent()]).set("startup_timeout", "1ms");
     let starting = thread::spawn(move || app.start());
     wait_until("it says that it waits", || {
         log::has(&["WARN", "waiting for the broker", &address])
@@ -49,15 +50,6 @@ fn a_worker_waits_for_a_broker_that_comes_later() {
     bench.wait_for_commit("arrivals", 0, 1);
     running.stop().expect("all is well");
     assert_eq!(bench.texts("departures"), ["a"]);
-}
-
-#[test]
-fn a_broker_that_does_not_come_ends_the_start_and_is_named() {
-    let address = format!("127.0.0.1:{}", free_port());
-    let app = program("without-a-broker", &address, [pass_on::agent()]).set("startup_timeout", "1s");
-    let error = app.start().expect_err("nobody listens");
-    assert_eq!(error.kind(), ErrorKind::Broker);
-    assert_mentions(&error.to_string(), &[&address, "1s"]);
 }
 
 #[test]

@@ -43,10 +43,8 @@ pub(super) fn ready(
     }
 }
 
-/// The broker may come up after its clients: it is asked again until it answers, or the start is called off, or
-/// has taken too long.
+/// The broker may come up after its clients: it is asked again until it answers or the start is called off.
 fn wait_for_broker(settings: &Settings, admin: &dyn Admin, cancel: &Cancel) -> Result<()> {
-    let deadline = clock::now() + settings.startup_timeout;
     let mut mentioned: Option<Instant> = None;
     loop {
         match admin.topics(Some(&[]), Duration::from_secs(2)) {
@@ -59,21 +57,9 @@ fn wait_for_broker(settings: &Settings, admin: &dyn Admin, cancel: &Cancel) -> R
             Err(error) if error.kind() != ErrorKind::Broker => return Err(error),
             Err(error) => {
                 let now = clock::now();
-                if now >= deadline {
-                    return Err(Error::broker(format!(
-                        "the broker {} does not answer after {:?}. Start it, correct `broker`, or wait for longer with \
-                         `startup_timeout`",
-                        settings.broker, settings.startup_timeout
-                    ))
-                    .with_source(error));
-                }
                 if mentioned.is_none_or(|at| now >= at + MENTION_EVERY) {
                     mentioned = Some(now);
-                    warn!(
-                        "waiting for the broker {} (giving up in {:.0?}): {error}",
-                        settings.broker,
-                        deadline - now
-                    );
+                    warn!("waiting for the broker {}: {error}", settings.broker);
                 }
             }
         }
