@@ -1,5 +1,4 @@
-//! Stream processing over Apache Kafka: a program is a few annotated items, and this runtime makes it a
-//! correct, fast, distributed stream processor.
+#![doc = include_str!("docs/crate.md")]
 
 mod agent;
 mod app;
@@ -33,7 +32,12 @@ pub use record::partitioner::partition_of;
 pub use record::topic::{Ownership, Topic, TopicDef};
 pub use record::{Headers, Location, TypeInfo};
 pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
-pub use stream_macros::{agent, table, topic};
+#[doc = include_str!("docs/agent.md")]
+pub use stream_macros::agent;
+#[doc = include_str!("docs/table.md")]
+pub use stream_macros::table;
+#[doc = include_str!("docs/topic.md")]
+pub use stream_macros::topic;
 pub use table::{Table, TableDef};
 pub use topology::Topology;
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod context;
 pub(crate) mod def;
+pub(crate) mod detached;
 pub(crate) mod extract;
 pub(crate) mod input;
 pub(crate) mod instance;

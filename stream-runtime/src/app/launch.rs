@@ -150,7 +150,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     let threads = (0..settings.threads).map(|number| {
         thread::start(
             ThreadSetup {
-                name: format!("worker-{number}"),
+                number,
                 blueprints: Arc::clone(&blueprints),
                 names: Arc::clone(&names),
                 cluster: Arc::clone(&connection.cluster),

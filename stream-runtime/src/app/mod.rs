@@ -127,7 +127,7 @@ impl App {
     #[must_use]
     pub fn show_at_end<K, V>(mut self, table: &'static Table<K, V>) -> Self
     where
-        K: crate::TableKey,
+        K: crate::record::key::TableKey,
         V: Clone + serde::Serialize + 'static,
     {
         self.shown_at_end.push(table.def().name);
@@ -157,7 +157,7 @@ impl App {
     /// and for programs with a `main` of their own; the calling thread stays free.
     ///
     /// # Errors
-    /// When settings, declarations or topics are wrong, or the broker was not reached in `startup_timeout`.
+    /// When settings, declarations or topics are wrong. A broker that cannot be reached is waited for.
     pub fn start(self) -> Result<Running> {
         let variables: Vec<_> = std::env::vars()
             .filter(|(name, _)| name.starts_with("STREAM_"))

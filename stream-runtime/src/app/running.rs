@@ -277,7 +277,7 @@ pub(crate) fn run_until_stopped(app: &App, settings: &Settings, demo: bool) -> R
 
 async fn run(app: &App, settings: &Settings, demo: bool) -> Result<Rows> {
     let mut interrupts = Interrupts::new()?;
-    let Some(running) = start(app, settings, &mut interrupts).await? else {
+    let Some(mut running) = start(app, settings, &mut interrupts).await? else {
         return Ok(Rows::new());
     };
     let fed = feed::start(app.feed(), running.connection(), demo)?;
@@ -294,6 +294,12 @@ async fn run(app: &App, settings: &Settings, demo: bool) -> Result<Rows> {
         } => outcome,
     };
     interrupts.exit_on_next();
+    // The reader of standard input may still hold a client of the embedded broker, so both end with the process.
+    let embedded = running
+        .parts
+        .as_mut()
+        .and_then(|parts| parts.connection.embedded.take());
+    std::mem::forget(embedded);
     let stopped = tokio::task::spawn_blocking(move || running.stop_with_rows()).await;
     let rows = stopped.map_err(|error| Error::state("the stop failed").with_source(error))?;
     outcome?;

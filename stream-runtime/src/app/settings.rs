@@ -30,6 +30,8 @@ pub(crate) const DEFAULT_FILE: &str = "stream.toml";
 pub(crate) const FILE_VARIABLE: &str = "STREAM_CONFIG";
 /// What the variables of settings begin with.
 pub(crate) const VARIABLE_PREFIX: &str = "STREAM_";
+/// What the variables of tests begin with, such as the one that tells where their broker is.
+const TEST_VARIABLES: &str = "STREAM_TEST_";
 
 /// One row of the table of settings.
 #[derive(Debug)]
@@ -161,10 +163,11 @@ settings! {
     max_poll_interval: Duration = "5m",
 
     /// The worker's lasting name in the group (static membership): a restart within `session_timeout` moves
-    /// no partition. It must differ from worker to worker.
+    /// no partition. It must differ from worker to worker; each thread adds its number, `name-0`.
     instance_id: Option<String> = "",
 
-    /// How long a starting worker waits for the broker and for the topics that others create.
+    /// How long a starting worker waits for the topics that others create. For the broker itself it waits as
+    /// long as it takes, and says so.
     startup_timeout: Duration = "60s",
 
     /// How long a stopping worker takes to finish records, commit and leave the group before it goes anyway.

@@ -142,14 +142,17 @@ pub(super) fn missing_externals(
     settings: &Settings,
     admin: &dyn Admin,
 ) -> Result<Vec<TopicSpec>> {
-    let missing = plan(topology, settings, admin)?.missing_external;
-    Ok(missing
-        .into_iter()
-        .map(|topic| as_declared(&topology.topics[topic], settings))
-        .collect())
+    Ok(missing(topology, settings, &plan(topology, settings, admin)?))
 }
 
-fn as_declared(topic: &TopicNode, settings: &Settings) -> TopicSpec {
+fn missing(topology: &Topology, settings: &Settings, plan: &TopicPlan) -> Vec<TopicSpec> {
+    plan.missing_external
+        .iter()
+        .map(|topic| as_declared(&topology.topics[*topic], plan.topic_partitions[*topic], settings))
+        .collect()
+}
+
+fn as_declared(topic: &TopicNode, partitions: u32, settings: &Settings) -> TopicSpec {
     let def = topic.def;
     let mut config: Vec<_> = def
         .config
@@ -164,7 +167,7 @@ fn as_declared(topic: &TopicNode, settings: &Settings) -> TopicSpec {
     }
     TopicSpec {
         name: topic.name.to_string(),
-        partitions: def.partitions.unwrap_or(settings.partitions),
+        partitions,
         replication: def.replicas.or(settings.replication),
         config,
     }
@@ -228,11 +231,8 @@ pub(crate) fn check_topics(
     admin: &dyn Admin,
 ) -> Result<TopicsReport> {
     let plan = plan(topology, settings, admin)?;
-    let missing = plan.missing_external.iter();
     Ok(TopicsReport {
-        missing: missing
-            .map(|topic| as_declared(&topology.topics[*topic], settings))
-            .collect(),
+        missing: missing(topology, settings, &plan),
         complaints: complaints(
             admin,
             &TopicPlan {

@@ -22,7 +22,7 @@ use crate::clock;
 #[derive(Debug)]
 pub(super) enum Command {
     /// Create a topic and say how it went.
-    CreateTopic(NewTopic, SyncSender<crate::Result<()>>),
+    CreateTopic(NewTopic, SyncSender<crate::error::Result<()>>),
 }
 
 /// What all connections share.

@@ -41,7 +41,8 @@ const REMIND_EVERY: Duration = Duration::from_secs(30);
 
 /// What a thread is made of.
 pub(crate) struct ThreadSetup {
-    pub name: String,
+    /// The thread's number in the worker, from 0.
+    pub number: usize,
     pub blueprints: Arc<Blueprints>,
     pub names: Arc<TopicNames>,
     pub cluster: Arc<dyn Cluster>,
@@ -107,7 +108,7 @@ pub(crate) fn start(setup: ThreadSetup, ended: Arc<Notify>) -> Result<ThreadHand
     let wake = Arc::new(Notify::new());
     let status = ThreadStatus::default();
     let (commands, inbox) = mpsc::channel();
-    let builder = std::thread::Builder::new().name(setup.name.clone());
+    let builder = std::thread::Builder::new().name(format!("worker-{}", setup.number));
     let (thread_wake, thread_status) = (Arc::clone(&wake), status.clone());
     let body = move || {
         let _ended = NotifyOnDrop(ended);
@@ -182,7 +183,7 @@ impl Thread {
     ) -> Result<Self> {
         let now = clock::now();
         Ok(Self {
-            consumer: setup.cluster.group_consumer(Arc::clone(&wake))?,
+            consumer: setup.cluster.group_consumer(setup.number, Arc::clone(&wake))?,
             producer: setup.cluster.producer(Arc::clone(&wake))?,
             restores: Restores::new(Arc::clone(&setup.cluster), Arc::clone(&wake)),
             next_commit: now + setup.commit_interval,
@@ -284,9 +285,12 @@ impl Thread {
                     "lost: this worker was away from the group for too long; what was not committed is processed \
                      again by those who have the partitions now"
                 );
-                // Nothing that is still queued may be written behind the back of the new owners.
-                self.producer.purge();
                 let tasks = self.setup.blueprints.tasks_led_by(&partitions);
+                // Nothing that is still queued may be written behind the back of the new owners. Should other tasks
+                // remain, their sends are in the same queue, and a commit relies on them.
+                if self.tasks.keys().all(|id| tasks.contains(id)) {
+                    self.producer.purge();
+                }
                 self.give_up(&tasks, &partitions)?;
             }
         }
@@ -520,7 +524,12 @@ impl Thread {
 
     fn idle_for(&self) -> Duration {
         let now = clock::now();
-        [self.retry_at, self.commit.next_step(), Some(self.next_commit)]
+        // A commit that waits for agents is roused by them; only the end of its patience is a time.
+        let commit_at = match self.held_since {
+            None => Some(self.next_commit),
+            Some(held_since) => Some(held_since + STRAGGLERS).filter(|patience| *patience > now),
+        };
+        [self.retry_at, self.commit.next_step(), commit_at]
             .into_iter()
             .flatten()
             .map(|at| at.saturating_duration_since(now))

@@ -36,8 +36,10 @@ impl RdKafkaCluster {
 }
 
 impl Cluster for RdKafkaCluster {
-    fn group_consumer(&self, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>> {
-        let consumer = RdKafkaGroupConsumer::new(&self.settings, &self.diagnostics, wake)?;
+    fn group_consumer(&self, member: usize, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>> {
+        let mut settings = self.settings.clone();
+        settings.instance_id = settings.instance_id.map(|id| format!("{id}-{member}"));
+        let consumer = RdKafkaGroupConsumer::new(&settings, &self.diagnostics, wake)?;
         Ok(Box::new(consumer))
     }
 

@@ -66,8 +66,9 @@ impl Diagnostics {
                     );
                 }
             }
-            // Of clients that are closing, and of messages taken back on purpose.
-            RDKafkaErrorCode::BrokerDestroy
+            // Of clients that are closing, whose last events nobody reads, and of messages taken back on purpose.
+            RDKafkaErrorCode::PartitionEOF
+            | RDKafkaErrorCode::BrokerDestroy
             | RDKafkaErrorCode::InProgress
             | RDKafkaErrorCode::PurgeQueue
             | RDKafkaErrorCode::PurgeInflight => tracing::debug!(target: TARGET, "{text}"),

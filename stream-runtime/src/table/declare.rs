@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::shard::{Shard, TableShard};
 use super::{Table, TableDef, TableOptions};
 use crate::record::TypeInfo;
-use crate::record::codec::{Codec, CodecOf};
+use crate::record::codec::{Codec, CodecError, CodecOf, Encoded};
 use crate::record::key::TableKey;
 
 /// The table; its types are parameters here so that rustc underlines the one that does not fit, once.
@@ -22,13 +22,17 @@ pub const fn declare_table<K: TableKey, V: TableValue<C>, C>(
             ident: options.ident,
             key: TypeInfo::of::<K>(),
             value: TypeInfo::of::<V>(),
-            value_codec: V::CODEC.name,
+            value_codec: V::CODEC_NAME,
             config: options.config,
             doc: options.doc,
             location: options.location,
         },
         default,
-        codec: V::CODEC,
+        codec: CodecOf {
+            name: V::CODEC_NAME,
+            encode: V::ENCODE,
+            decode: V::DECODE,
+        },
         open: |table| TableShard(Rc::new(Shard::new(table))),
         key: PhantomData,
     }
@@ -40,14 +44,20 @@ pub const fn declare_table<K: TableKey, V: TableValue<C>, C>(
     note = "values of tables need `Clone`, `serde::Serialize` and `serde::Deserialize`, and a codec that can write them"
 )]
 pub trait TableValue<C>: Clone + Serialize + 'static {
-    /// The codec.
-    const CODEC: CodecOf<Self>;
+    /// [`Codec::NAME`].
+    const CODEC_NAME: &'static str;
+    /// [`Codec::encode`].
+    const ENCODE: fn(&Self, &mut Vec<u8>) -> Result<Encoded, CodecError>;
+    /// [`Codec::decode`].
+    const DECODE: fn(Option<&[u8]>) -> Result<Self, CodecError>;
 }
 
 // The message is about the type of the value: which of its bounds is missing is in the note.
 #[diagnostic::do_not_recommend]
 impl<V: Clone + Serialize + 'static, C: Codec<V>> TableValue<C> for V {
-    const CODEC: CodecOf<V> = CodecOf::new::<C>();
+    const CODEC_NAME: &'static str = C::NAME;
+    const ENCODE: fn(&V, &mut Vec<u8>) -> Result<Encoded, CodecError> = C::encode;
+    const DECODE: fn(Option<&[u8]>) -> Result<V, CodecError> = C::decode;
 }
 
 /// A type of values that a table can begin with unasked.

@@ -17,6 +17,7 @@ use shard::Shard;
 pub use shard::TableShard;
 
 use crate::agent::context::{TaskContext, with_current};
+use crate::agent::detached::with_detached;
 use crate::record::codec::CodecOf;
 use crate::record::key::TableKey;
 use crate::stream::send::any_program_runs;
@@ -150,7 +151,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Table<K, V> {
                  not in tasks it spawns",
                 self.def.name
             ),
-            None => crate::testing::with_detached(run),
+            None => with_detached(run),
         }
     }
 

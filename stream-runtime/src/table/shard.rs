@@ -25,6 +25,8 @@ use crate::store::{Batch, Store};
 
 /// The version of how values are written into stores and changelogs: the first byte of each.
 const VALUE_FORMAT: u8 = 1;
+/// The same for a value that its codec writes as null: `()`, `None`. It is there, unlike that of a deleted key.
+const NULL_VALUE_FORMAT: u8 = 2;
 
 /// Unchanged values kept for the next read after a commit; beyond this they are dropped. Read again they
 /// cost a look-up in the store.
@@ -235,9 +237,20 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
         value.map(|value| value.unwrap_or_else(|error| panic!("{}", self.unreadable(&error))))
     }
 
+    fn encode(&self, value: &V, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
+        let format = bytes.len();
+        bytes.push(VALUE_FORMAT);
+        if (self.table.codec.encode)(value, bytes)? == Encoded::Null {
+            bytes.truncate(format);
+            bytes.push(NULL_VALUE_FORMAT);
+        }
+        Ok(())
+    }
+
     fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
         match bytes.split_first() {
             Some((&VALUE_FORMAT, bytes)) => (self.table.codec.decode)(Some(bytes)),
+            Some((&NULL_VALUE_FORMAT, [])) => (self.table.codec.decode)(None),
             Some((format, _)) => Err(CodecError::new(format!(
                 "format {format} of a value is not known: a newer version wrote it"
             ))),
@@ -391,10 +404,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
                 |bytes| key.encode_key(bytes),
                 |bytes| match value {
                     None => Ok(false),
-                    Some(value) => {
-                        bytes.push(VALUE_FORMAT);
-                        (self.table.codec.encode)(value, bytes).map(|encoded| encoded == Encoded::Bytes)
-                    }
+                    Some(value) => self.encode(value, bytes).map(|()| true),
                 },
             );
             if let Err(error) = encoded {
@@ -421,5 +431,80 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
                 (key.show(), value)
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Location;
+    use crate::record::codecs::Postcard;
+    use crate::store::MemoryStore;
+    use crate::table::TableOptions;
+    use crate::table::declare::declare_table;
+
+    static MAYBE: Table<String, Option<u64>> = declare_table::<String, Option<u64>, Postcard>(
+        TableOptions {
+            name: "maybe",
+            ident: "MAYBE",
+            config: &[],
+            doc: "",
+            location: Location {
+                file: file!(),
+                line: line!(),
+                module: module_path!(),
+            },
+        },
+        Option::default,
+    );
+
+    /// A shard over `store`.
+    fn over(store: &Rc<MemoryStore>) -> Shard<String, Option<u64>> {
+        let shard = Shard::new(&MAYBE);
+        shard.attach(Rc::<MemoryStore>::clone(store), 0);
+        shard
+    }
+
+    /// Commits what the shard has staged.
+    fn commit(shard: &Shard<String, Option<u64>>, store: &MemoryStore) {
+        let mut batch = Batch::default();
+        shard.stage_into(&mut batch).expect("encodes");
+        store.apply(&batch).expect("applies");
+    }
+
+    #[test]
+    fn a_value_that_is_null_is_there_and_a_removed_key_is_not() {
+        let store = Rc::new(MemoryStore::new(1));
+        let shard = over(&store);
+        shard.replace("none", 0, Some(None));
+        shard.replace("some", 0, Some(Some(7)));
+        shard.replace("gone", 0, Some(Some(8)));
+        shard.seal_record();
+        commit(&shard, &store);
+        shard.replace("gone", 0, None);
+        shard.seal_record();
+        commit(&shard, &store);
+        let fresh = over(&store);
+        assert_eq!(
+            fresh.entries(),
+            [("none".to_owned(), None), ("some".to_owned(), Some(7))]
+        );
+        assert_eq!(fresh.with("none", |value| value.copied()), Some(None));
+        assert_eq!(fresh.with("gone", |value| value.copied()), None);
+    }
+
+    #[test]
+    fn a_failed_record_is_undone_and_only_what_was_sealed_is_staged() {
+        let store = Rc::new(MemoryStore::new(1));
+        let shard = over(&store);
+        shard.replace("a", 0, Some(Some(1)));
+        shard.seal_record();
+        shard.update("a", 0, |value| *value = Some(2));
+        shard.replace("b", 0, Some(Some(3)));
+        shard.undo_record();
+        assert_eq!(shard.staged(), 1);
+        commit(&shard, &store);
+        assert_eq!(over(&store).entries(), [("a".to_owned(), Some(1))]);
+        assert_eq!(shard.staged(), 0);
     }
 }

@@ -22,39 +22,17 @@
 //!
 //! Tables live in memory then, one set a thread, and sends are kept for [`sent`].
 
-use std::cell::{Cell, RefCell};
-use std::rc::Rc;
-use std::sync::Arc;
-
-use crate::agent::context::{Entered, TaskContext, TopicNames};
+use crate::agent::context::Entered;
+use crate::agent::detached::{detached, with_detached};
 use crate::agent::outbox::Outbox;
 use crate::record::topic::Topic;
-
-thread_local! {
-    static DETACHED: Rc<TaskContext> = Rc::new(TaskContext {
-        name: "(a test)".to_owned(),
-        inputs: Vec::new(),
-        shards: RefCell::default(),
-        outbox: RefCell::default(),
-        names: Arc::new(TopicNames::default()),
-        open: Cell::new(None),
-        failure: RefCell::new(None),
-        max_record_bytes: usize::MAX,
-        detached: true,
-    });
-}
-
-/// Runs `call` with a context in which agents can be called as functions.
-pub(crate) fn with_detached<R>(call: impl FnOnce(&TaskContext) -> R) -> R {
-    DETACHED.with(|task| call(task))
-}
 
 /// Runs one call of an agent's function to its end, on this thread.
 ///
 /// # Panics
 /// When the call sends a value that does not encode.
 pub fn run<R>(agent: impl Future<Output = R>) -> R {
-    let task = DETACHED.with(Rc::clone);
+    let task = detached();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

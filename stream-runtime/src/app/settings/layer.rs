@@ -1,6 +1,6 @@
 //! Where values come from: the program's code, a file, the environment, flags.
 
-use super::{FILE_VARIABLE, SETTINGS, VARIABLE_PREFIX, nearest};
+use super::{FILE_VARIABLE, SETTINGS, TEST_VARIABLES, VARIABLE_PREFIX, nearest};
 
 /// Values of settings out of one place.
 ///
@@ -50,14 +50,14 @@ impl Layer {
     }
 
     /// The values of `STREAM_…` variables: `STREAM_COMMIT_INTERVAL=250ms`, and `STREAM_KAFKA__LINGER_MS=0` for
-    /// a raw setting of the client.
+    /// a raw setting of the client. Those that begin with `STREAM_TEST_` are for tests and no settings.
     pub fn from_env(variables: impl IntoIterator<Item = (String, String)>) -> Self {
         let mut layer = Self::new("environment");
         for (variable, value) in variables {
             let Some(name) = variable.strip_prefix(VARIABLE_PREFIX) else {
                 continue;
             };
-            if variable == FILE_VARIABLE {
+            if variable == FILE_VARIABLE || variable.starts_with(TEST_VARIABLES) {
                 continue;
             }
             let key = match name.strip_prefix("KAFKA__") {

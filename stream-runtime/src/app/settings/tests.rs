@@ -53,6 +53,7 @@ fn later_layers_win_and_every_value_knows_its_place() {
         environment(&[
             ("STREAM_THREADS", "3"),
             ("STREAM_CONFIG", "elsewhere.toml"),
+            ("STREAM_TEST_KAFKA", "localhost:9092"),
             ("HOME", "/"),
         ]),
         layer("--threads", &[("threads", "4")]),

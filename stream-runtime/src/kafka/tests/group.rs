@@ -24,7 +24,7 @@ struct Member {
 
 impl Member {
     fn new(cluster: &dyn Cluster, pairs: &[(&Arc<str>, &Arc<str>)], patience: u32) -> Self {
-        let mut consumer = cluster.group_consumer(wake()).expect("a consumer");
+        let mut consumer = cluster.group_consumer(0, wake()).expect("a consumer");
         let leads = pairs.iter().map(|(lead, _)| Arc::clone(lead)).collect::<Vec<_>>();
         consumer.subscribe(&leads).expect("it subscribes");
         Self {
@@ -118,6 +118,24 @@ fn partitions_go_along_with_their_leads_through_one_two_one_members() {
     let Some(setting) = Setting::new("along") else {
         return;
     };
+    go_along(&setting, &*setting.cluster);
+}
+
+#[test]
+fn partitions_go_along_under_the_newer_group_protocol_too() {
+    let Some(setting) = Setting::new("along-848") else {
+        return;
+    };
+    let newer = ("group.protocol".to_owned(), "consumer".to_owned());
+    let cluster = RdKafkaCluster::connect(ClientSettings {
+        raw: vec![newer],
+        ..settings(&setting.bootstrap, &setting.name)
+    })
+    .expect("settings are right");
+    go_along(&setting, &*cluster);
+}
+
+fn go_along(setting: &Setting, cluster: &dyn Cluster) {
     let [colors, colors_too, shapes, shapes_too] =
         ["colors", "colors-too", "shapes", "shapes-too"].map(|name| setting.topic(name, 4, &[]));
     let pairs = [(&colors, &colors_too), (&shapes, &shapes_too)];
@@ -127,14 +145,14 @@ fn partitions_go_along_with_their_leads_through_one_two_one_members() {
         }
     }
 
-    let mut first = Member::new(&*setting.cluster, &pairs, 20);
+    let mut first = Member::new(cluster, &pairs, 20);
     until("the first member has everything and read it", || {
         first.turn();
         first.assigned.len() == 16 && first.sink.count() == 160
     });
     assert!(first.holds_whole_pairs());
 
-    let mut second = Member::new(&*setting.cluster, &pairs, 20);
+    let mut second = Member::new(cluster, &pairs, 20);
     until("both members have half", || {
         first.turn();
         second.turn();

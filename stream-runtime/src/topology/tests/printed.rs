@@ -92,7 +92,7 @@ fn identifiers_in_drawings_are_words_and_differ() {
 
 #[test]
 fn json_names_what_it_refers_to() {
-    let json = colors().json_value();
+    let json: serde_json::Value = serde_json::from_str(&colors().json()).expect("JSON");
     assert_eq!(json["topics"][0]["name"], "colors-colors");
     assert_eq!(json["topics"][0]["sub_topology"], "colors");
     assert_eq!(json["topics"][1]["key"], serde_json::Value::Null);
@@ -103,14 +103,12 @@ fn json_names_what_it_refers_to() {
 }
 
 #[test]
-fn json_text_is_the_value_in_the_order_of_the_declarations() {
+fn json_text_has_the_order_of_the_declarations() {
     let text = colors().json();
     assert!(
         text.starts_with("{\n  \"app\": \"colors\",\n  \"topics\": ["),
         "{text}"
     );
-    let parsed: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    assert_eq!(parsed, colors().json_value());
 }
 
 #[test]

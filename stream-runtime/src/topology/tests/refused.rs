@@ -84,7 +84,6 @@ fn two_strings_with_two_value_types() {
 
 #[test]
 fn a_string_and_a_static_with_two_codecs() {
-    use crate::record::codecs::Json;
     let declared = topic!(INPUT, "input", String => String as Json, location: at("src/t.rs", 3));
     check(
         &refused(&[agent("a", topic!(named "input", String))], &[declared], &[]),

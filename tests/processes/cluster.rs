@@ -1,0 +1,268 @@
+//! A broker under test, seen through a client that is not the framework's.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::process::{DEADLINE, Process, colors, eventually};
+
+/// A record's key and value, as text.
+pub(crate) type Pair = (String, String);
+
+/// A broker and, if it is ours alone, its process.
+pub(crate) struct Cluster {
+    bootstrap: String,
+    runtime: tokio::runtime::Runtime,
+    #[expect(dead_code, reason = "it serves as long as it lives")]
+    broker: Option<Process>,
+}
+
+impl Cluster {
+    /// The embedded broker, as a process of its own with the topics of `colors`.
+    pub(crate) fn embedded() -> Self {
+        let mut broker = Process::start("colors broker", colors().args(["broker", "--port", "0"]));
+        let line = broker.wait_for_log("the embedded broker listens on ");
+        let bootstrap = line
+            .split("listens on ")
+            .nth(1)
+            .and_then(|rest| rest.split(';').next())
+            .unwrap_or_else(|| panic!("no address in `{line}`"));
+        Self {
+            broker: Some(broker),
+            ..Self::kafka(bootstrap)
+        }
+    }
+
+    /// A broker that is there.
+    pub(crate) fn kafka(bootstrap: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be built");
+        Self {
+            bootstrap: bootstrap.to_owned(),
+            runtime,
+            broker: None,
+        }
+    }
+
+    pub(crate) fn bootstrap(&self) -> &str {
+        &self.bootstrap
+    }
+
+    /// As a setting.
+    pub(crate) fn address(&self) -> String {
+        format!("kafka://{}", self.bootstrap)
+    }
+
+    fn config(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("topic.metadata.refresh.interval.ms", "1000")
+            .set_log_level(RDKafkaLogLevel::Emerg);
+        config
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.config().create().expect("an admin client can be made")
+    }
+
+    fn client(&self) -> BaseConsumer {
+        self.config().create().expect("a client can be made")
+    }
+
+    /// The topics and their partition counts.
+    pub(crate) fn topics(&self) -> BTreeMap<String, usize> {
+        let metadata = self
+            .client()
+            .fetch_metadata(None, DEADLINE)
+            .expect("the broker answers");
+        let topics = metadata.topics().iter();
+        topics
+            .map(|topic| (topic.name().to_owned(), topic.partitions().len()))
+            .collect()
+    }
+
+    /// Deletes topics, if they are there.
+    pub(crate) fn delete(&self, topics: &[&str]) {
+        eventually("topics are deleted", || {
+            let deleted = self
+                .runtime
+                .block_on(self.admin().delete_topics(topics, &AdminOptions::new()));
+            deleted.expect("the broker answers");
+            let left = self.topics();
+            topics
+                .iter()
+                .all(|topic| !left.contains_key(*topic))
+                .then_some(())
+        });
+    }
+
+    /// Makes an empty topic, whatever was there before.
+    pub(crate) fn topic(&self, name: &str, partitions: i32) {
+        self.delete(&[name]);
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        eventually("the topic is created", || {
+            let created = self
+                .runtime
+                .block_on(self.admin().create_topics([&topic], &AdminOptions::new()));
+            match &created.expect("the broker answers")[0] {
+                // The old one may still be on its way out.
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, error)) => panic!("topic `{name}`: {error}"),
+            }
+            let metadata = self.client().fetch_metadata(Some(name), DEADLINE).ok()?;
+            let topic = metadata.topics().first()?;
+            let led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
+            let count = usize::try_from(partitions).expect("not negative");
+            (topic.partitions().len() == count && led).then_some(())
+        });
+    }
+
+    /// Forgets groups and their offsets.
+    pub(crate) fn delete_group(&self, group: &str) {
+        let deleted = self
+            .runtime
+            .block_on(self.admin().delete_groups(&[group], &AdminOptions::new()));
+        deleted.expect("the broker answers");
+    }
+
+    /// The effective settings of a topic.
+    pub(crate) fn topic_config(&self, topic: &str) -> BTreeMap<String, Option<String>> {
+        let resource = rdkafka::admin::ResourceSpecifier::Topic(topic);
+        let described = self
+            .runtime
+            .block_on(self.admin().describe_configs([&resource], &AdminOptions::new()))
+            .expect("the broker answers")
+            .remove(0)
+            .unwrap_or_else(|error| panic!("topic `{topic}`: {error}"));
+        let entries = described.entries.into_iter();
+        entries.map(|entry| (entry.name, entry.value)).collect()
+    }
+
+    /// Sends values without keys over the partitions in turn, waiting until the broker has them. A broker that
+    /// is away is waited for.
+    pub(crate) fn send(&self, topic: &str, values: impl IntoIterator<Item = impl AsRef<str>>) {
+        let partitions = i32::try_from(self.topics()[topic]).expect("few partitions");
+        self.send_to(topic, partitions, values);
+    }
+
+    /// As [`send`](Self::send) to a topic of a known number of partitions.
+    pub(crate) fn send_to(
+        &self,
+        topic: &str,
+        partitions: i32,
+        values: impl IntoIterator<Item = impl AsRef<str>>,
+    ) {
+        let mut config = self.config();
+        config
+            .set("linger.ms", "5")
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", "0");
+        let producer: BaseProducer = config.create().expect("a producer can be made");
+        for (value, partition) in values.into_iter().zip((0..partitions).cycle()) {
+            let record = BaseRecord::<(), str>::to(topic)
+                .partition(partition)
+                .payload(value.as_ref());
+            producer
+                .send(record)
+                .map_err(|(error, _)| error)
+                .expect("the queue has room");
+            producer.poll(Duration::ZERO);
+        }
+        producer.flush(DEADLINE).expect("the broker takes everything");
+    }
+
+    /// Everything in a topic, partition by partition.
+    pub(crate) fn read(&self, topic: &str) -> Vec<Pair> {
+        let mut config = self.config();
+        config
+            .set("group.id", unique("reader"))
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_committed");
+        let consumer: BaseConsumer = config.create().expect("a consumer can be made");
+        let mut list = TopicPartitionList::new();
+        let mut ends = Vec::new();
+        for partition in 0..i32::try_from(self.topics()[topic]).expect("few partitions") {
+            let (_, end) = consumer
+                .fetch_watermarks(topic, partition, DEADLINE)
+                .expect("the broker answers");
+            ends.push(end);
+            list.add_partition_offset(topic, partition, Offset::Beginning)
+                .expect("an offset that can be");
+        }
+        consumer.assign(&list).expect("partitions are assigned");
+        let mut pairs = vec![Vec::new(); ends.len()];
+        let start = Instant::now();
+        loop {
+            while let Some(record) = consumer.poll(Duration::from_millis(20)) {
+                let record = record.expect("a record can be read");
+                let text =
+                    |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+                let partition = usize::try_from(record.partition()).expect("not negative");
+                pairs[partition].push((text(record.key()), text(record.payload())));
+            }
+            let position = consumer.position().expect("there is a position");
+            let there = ends.iter().zip(0..).all(|(end, partition)| {
+                let at = position
+                    .find_partition(topic, partition)
+                    .map(|element| element.offset());
+                *end == 0 || at == Some(Offset::Offset(*end))
+            });
+            if there {
+                return pairs.concat();
+            }
+            assert!(start.elapsed() < DEADLINE, "the end of `{topic}` is not reached");
+        }
+    }
+
+    /// Waits until the group has committed everything in its input topics, the first ones first.
+    pub(crate) fn wait_until_done(&self, group: &str, inputs: &[&str]) {
+        let mut config = self.config();
+        config.set("group.id", group).set("enable.auto.commit", "false");
+        let client: BaseConsumer = config.create().expect("a client can be made");
+        let is_done = || -> Option<()> {
+            let known = self.topics();
+            let mut list = TopicPartitionList::new();
+            for input in inputs {
+                for partition in 0..i32::try_from(*known.get(*input)?).expect("few partitions") {
+                    list.add_partition(input, partition);
+                }
+            }
+            // Before the ends: an output is on the broker before its input is committed.
+            let committed = client.committed_offsets(list, Duration::from_secs(10)).ok()?;
+            let done = committed.elements().iter().all(|element| {
+                let range =
+                    client.fetch_watermarks(element.topic(), element.partition(), Duration::from_secs(10));
+                match (range, element.offset()) {
+                    (Ok((_, end)), Offset::Offset(at)) => at >= end,
+                    (Ok((first, end)), _) => first == end,
+                    (Err(_), _) => false,
+                }
+            });
+            done.then_some(())
+        };
+        eventually(&format!("group `{group}` has processed everything"), is_done);
+    }
+}
+
+/// A name that was never used.
+pub(crate) fn unique(prefix: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{:x}-{now:x}-{count}", std::process::id())
+}
