@@ -95,7 +95,7 @@ fn tasks_of_untouched_partitions_go_on_through_a_rebalance() {
         bench.produce(
             "visits",
             (0..4).map(|partition| input("x").key("k").to(partition)),
-        )
+        );
     };
     let first = bench.start([follow::agent()]);
     one_each();
