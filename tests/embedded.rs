@@ -10,16 +10,24 @@ mod support;
 mod agents;
 #[path = "embedded/atomicity.rs"]
 mod atomicity;
+#[path = "embedded/broker_away.rs"]
+mod broker_away;
 #[path = "embedded/codecs.rs"]
 mod codecs;
 #[path = "embedded/commits.rs"]
 mod commits;
 #[path = "embedded/errors.rs"]
 mod errors;
+#[path = "embedded/flow.rs"]
+mod flow;
+#[path = "embedded/functions.rs"]
+mod functions;
 #[path = "embedded/rebalances.rs"]
 mod rebalances;
 #[path = "embedded/restores.rs"]
 mod restores;
+#[path = "embedded/sizes.rs"]
+mod sizes;
 #[path = "embedded/startup.rs"]
 mod startup;
 #[path = "embedded/topologies.rs"]

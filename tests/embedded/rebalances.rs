@@ -7,7 +7,7 @@ use stream_runtime::Running;
 use stream_runtime::prelude::*;
 
 use crate::support::bench::Output;
-use crate::support::{Bench, Gate, input, wait_until};
+use crate::support::{Bench, Gate, input, log, wait_until};
 
 fn tasks(running: &Running) -> usize {
     running.running_tasks().len()
@@ -95,7 +95,7 @@ fn tasks_of_untouched_partitions_go_on_through_a_rebalance() {
         bench.produce(
             "visits",
             (0..4).map(|partition| input("x").key("k").to(partition)),
-        )
+        );
     };
     let first = bench.start([follow::agent()]);
     one_each();
@@ -121,7 +121,7 @@ fn tasks_of_untouched_partitions_go_on_through_a_rebalance() {
 
 static OPEN: Gate = Gate::new();
 
-#[agent(topic = "visits", sink = "visited")]
+#[agent(topic = "rooms", sink = "rooms-left")]
 async fn hold(Key(guest): Key<String>, value: String) -> String {
     REBALANCES_SEEN.update(&guest, |seen| *seen += 1);
     if value == "wait" {
@@ -132,27 +132,29 @@ async fn hold(Key(guest): Key<String>, value: String) -> String {
 
 #[test]
 fn a_record_that_is_open_when_its_partition_is_given_back_is_finished_first() {
-    let bench = Bench::new(&[("visits", 2), ("visited", 1)]);
+    log::keep();
+    let bench = Bench::new(&[("rooms", 2), ("rooms-left", 1)]);
     let first = bench.start([hold::agent()]);
     bench.produce(
-        "visits",
+        "rooms",
         (0..2).map(|partition| input("wait").key("k").to(partition)),
     );
     OPEN.wait_for(2);
     let second = bench.start([hold::agent()]);
-    // Both partitions are amid a record, so the one that goes is; let the rebalance begin, and let go.
-    bench.wait_for_members(2);
+    // Both partitions are amid a record, so the one that goes is.
+    wait_until("the rebalance has begun", || log::has(&["giving back", "rooms"]));
     OPEN.open();
     wait_until("each has one", || tasks(&first) == 1 && tasks(&second) == 1);
     bench.produce(
-        "visits",
+        "rooms",
         (0..2).map(|partition| input("go").key("k").to(partition)),
     );
-    bench.wait_for_commit("visits", 0, 2);
-    bench.wait_for_commit("visits", 1, 2);
+    bench.wait_for_commit("rooms", 0, 2);
+    bench.wait_for_commit("rooms", 1, 2);
     first.stop().expect("all is well");
     second.stop().expect("all is well");
-    let counted = counted(&bench.read("visited"));
+    assert_eq!(OPEN.arrived(), 2, "nothing was given up and begun anew");
+    let counted = counted(&bench.read("rooms-left"));
     assert_eq!(counted, [("go".to_owned(), 2), ("wait".to_owned(), 2)].into());
 }
 

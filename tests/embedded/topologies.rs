@@ -208,18 +208,18 @@ mod other {
 #[test]
 fn two_programs_in_one_binary_may_use_the_same_names() {
     let topics = [("in-two-programs", 1), ("of-one", 1), ("of-other", 1)];
-    let (one, other) = (Bench::new(&topics), Bench::new(&topics));
+    let (first, second) = (Bench::new(&topics), Bench::new(&topics));
     let running = [
-        one.start([self::one::total::agent()]),
-        other.start([self::other::total::agent()]),
+        first.start([one::total::agent()]),
+        second.start([other::total::agent()]),
     ];
-    one.produce("in-two-programs", ["a", "a"].map(input));
-    other.produce("in-two-programs", ["a", "b"].map(input));
-    one.wait_for_records("of-one", 2);
-    other.wait_for_records("of-other", 2);
+    first.produce("in-two-programs", ["a", "a"].map(input));
+    second.produce("in-two-programs", ["a", "b"].map(input));
+    first.wait_for_records("of-one", 2);
+    second.wait_for_records("of-other", 2);
     for running in running {
         running.stop().expect("all is well");
     }
-    assert_eq!(one.texts("of-one"), ["1", "2"]);
-    assert_eq!(other.texts("of-other"), ["a", "ab"]);
+    assert_eq!(first.texts("of-one"), ["1", "2"]);
+    assert_eq!(second.texts("of-other"), ["a", "ab"]);
 }

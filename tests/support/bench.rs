@@ -243,20 +243,6 @@ impl Bench {
         resource.get(name)?.value.clone()
     }
 
-    /// Waits until the program's group has so many members.
-    #[track_caller]
-    pub(crate) fn wait_for_members(&self, members: usize) {
-        let client = self.reader();
-        wait_until(&format!("{members} members"), || {
-            let groups = client.fetch_group_list(Some(&self.id), DEADLINE);
-            let groups = groups.expect("the broker answers");
-            groups
-                .groups()
-                .iter()
-                .any(|group| group.members().len() == members)
-        });
-    }
-
     /// Removes the records before these offsets.
     #[track_caller]
     pub(crate) fn delete_records(&self, before: &TopicPartitionList) {

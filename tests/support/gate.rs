@@ -38,10 +38,6 @@ impl Gate {
         self.arrived.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn let_through(&self, passes: usize) {
-        self.passes.add_permits(passes);
-    }
-
     /// Holds nobody any more.
     pub(crate) fn open(&self) {
         self.passes.add_permits(Semaphore::MAX_PERMITS / 2);

@@ -97,9 +97,7 @@ impl Producer for RdKafkaProducer {
                 partition,
                 records,
             } => {
-                failure.get_or_insert_with(|| {
-                    format!("{records} records for {topic}[{partition}] were not delivered: {error}")
-                });
+                failure.get_or_insert_with(|| not_delivered(records, topic, partition, error));
             }
             Event::Error {
                 error, fatal, text, ..
@@ -151,6 +149,22 @@ impl Producer for RdKafkaProducer {
             thread::sleep(FLUSH_STEP);
         }
     }
+}
+
+fn not_delivered(
+    records: impl std::fmt::Display,
+    topic: impl std::fmt::Display,
+    partition: i32,
+    error: RDKafkaErrorCode,
+) -> String {
+    let way_out = match error {
+        RDKafkaErrorCode::MessageSizeTooLarge => {
+            ". The topic takes smaller batches than this program sends: raise `max.message.bytes` of the topic, or \
+             lower `message.max.bytes` here, and such records fail under their agents' policies"
+        }
+        _ => "",
+    };
+    format!("{records} records for {topic}[{partition}] were not delivered: {error}{way_out}")
 }
 
 /// The producer for sends from outside agents.
