@@ -78,24 +78,32 @@ impl TaskContext {
     }
 }
 
-/// Declared topics and their names on the broker.
+/// Declared topics, their names on the broker and how many partitions they have there.
 #[derive(Debug, Default)]
 pub(crate) struct TopicNames {
-    names: Vec<(&'static str, Arc<str>)>,
+    names: Vec<(&'static str, Arc<str>, u32)>,
 }
 
 impl TopicNames {
-    /// `names`: declared name and name on the broker.
-    pub(crate) fn new(names: Vec<(&'static str, Arc<str>)>) -> Self {
+    /// `names`: declared name, name on the broker, partitions.
+    pub(crate) fn new(names: Vec<(&'static str, Arc<str>, u32)>) -> Self {
         Self { names }
     }
 
     /// The name on the broker; programs have few topics, so a walk is quicker than a hash.
     pub(crate) fn get(&self, def: &TopicDef) -> Option<&Arc<str>> {
+        self.entry(def).map(|(_, name, _)| name)
+    }
+
+    /// Whether the topic has this partition; unknown topics have all.
+    pub(crate) fn has_partition(&self, def: &TopicDef, partition: u32) -> bool {
+        self.entry(def).is_none_or(|(_, _, count)| partition < *count)
+    }
+
+    fn entry(&self, def: &TopicDef) -> Option<&(&'static str, Arc<str>, u32)> {
         self.names
             .iter()
-            .find(|(declared, _)| std::ptr::eq(*declared, def.name) || *declared == def.name)
-            .map(|(_, name)| name)
+            .find(|(declared, ..)| std::ptr::eq(*declared, def.name) || *declared == def.name)
     }
 }
 

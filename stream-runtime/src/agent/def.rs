@@ -116,6 +116,8 @@ impl OnError {
     /// The wait before retry number `attempt`, counted from 1.
     pub(crate) fn wait_before(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(16);
-        (self.backoff * 2_u32.pow(doublings)).min(Duration::from_secs(60))
+        self.backoff
+            .saturating_mul(2_u32.pow(doublings))
+            .min(Duration::from_secs(60))
     }
 }

@@ -145,7 +145,7 @@ impl Instance {
 
     /// Drops the running function, with whatever it holds of the open record.
     pub(crate) fn abort(&mut self) {
-        self.future = None;
+        self.drop_future();
         self.inbox.slot.set(Slot::Idle);
     }
 
@@ -156,8 +156,14 @@ impl Instance {
             return true;
         };
         let ended = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx).is_ready())).unwrap_or(true);
-        self.future = None;
+        self.drop_future();
         ended
+    }
+
+    /// What the function holds may panic when it is dropped; it is over either way.
+    fn drop_future(&mut self) {
+        let future = self.future.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
     }
 
     /// Lets the agent work on the record it was offered. The task must be the current one.

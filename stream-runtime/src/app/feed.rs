@@ -101,9 +101,16 @@ pub(crate) fn send_lines(
     input: impl BufRead,
     typed: &AtomicBool,
 ) -> Result<()> {
-    for line in input.lines() {
-        let line =
-            line.map_err(|error| Error::usage("standard input cannot be read as text").with_source(error))?;
+    for (number, line) in (1_u64..).zip(input.lines()) {
+        let line = match line {
+            Ok(line) => line,
+            Err(error) => {
+                // The lines before it were taken.
+                deliver(producer.as_mut())?;
+                let problem = format!("line {number} of standard input cannot be read as text");
+                return Err(Error::usage(problem).with_source(error));
+            }
+        };
         typed.store(true, Ordering::Release);
         send(producer.as_mut(), topic, None, line.as_bytes())?;
     }

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{ClientSettings, Cluster};
 use crate::stream::send::{ProgramGuard, RunningProgram};
-use crate::topology::Topology;
+use crate::topology::{SubTopology, TopicPlan, Topology};
 
 /// The largest record librdkafka's producers take unless told otherwise.
 const MAX_RECORD_BYTES: usize = 1_000_000;
@@ -135,14 +135,14 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     let admin = connection.cluster.admin()?;
     let own_externals = connection.embedded.is_some();
     let plan = topics::ready(&topology, settings, admin.as_ref(), own_externals, cancel)?;
-    let names = Arc::new(names(&topology));
+    let names = Arc::new(names(&topology, &plan));
     let program = ProgramGuard::new(RunningProgram {
         id: id.clone(),
         names: Arc::clone(&names),
         producer: connection.cluster.acknowledged_producer()?,
     });
-    let blueprints = Arc::new(blueprints(&topology));
-    let ended = Arc::new(Notify::new());
+    let blueprints = Arc::new(blueprints(&topology, &plan));
+    let changed = Arc::new(Notify::new());
     let max_record_bytes = settings
         .kafka
         .get("message.max.bytes")
@@ -160,7 +160,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
                 max_record_bytes: max_record_bytes.unwrap_or(MAX_RECORD_BYTES),
                 want_rows,
             },
-            Arc::clone(&ended),
+            Arc::clone(&changed),
         )
     });
     let threads = threads.collect::<Result<Vec<_>>>()?;
@@ -171,23 +171,25 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         connection,
         admin,
         threads,
-        ended,
+        changed,
         program,
     }))
 }
 
-/// Declared topics and their names on the broker.
-fn names(topology: &Topology) -> TopicNames {
+/// Declared topics as they are on the broker.
+fn names(topology: &Topology, plan: &TopicPlan) -> TopicNames {
     let names = topology
         .topics
         .iter()
-        .map(|topic| (topic.declared, Arc::clone(&topic.name)));
+        .zip(&plan.topic_partitions)
+        .map(|(topic, count)| (topic.declared, Arc::clone(&topic.name), *count));
     TopicNames::new(names.collect())
 }
 
 /// What the tasks are made of.
-fn blueprints(topology: &Topology) -> Blueprints {
-    let blueprint = |sub: &crate::topology::SubTopology| Blueprint {
+fn blueprints(topology: &Topology, plan: &TopicPlan) -> Blueprints {
+    let blueprint = |(sub, count): (&SubTopology, &u32)| Blueprint {
+        partitions: *count,
         name: sub.name.clone(),
         inputs: sub
             .inputs
@@ -215,5 +217,12 @@ fn blueprints(topology: &Topology) -> Blueprints {
             })
             .collect(),
     };
-    Blueprints(topology.sub_topologies.iter().map(blueprint).collect())
+    Blueprints(
+        topology
+            .sub_topologies
+            .iter()
+            .zip(&plan.partitions)
+            .map(blueprint)
+            .collect(),
+    )
 }

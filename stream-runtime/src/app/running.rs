@@ -11,7 +11,7 @@ use super::launch::{Cancel, Connection, LaunchRequest, launch};
 use super::settings::Settings;
 use super::{App, feed};
 use crate::clock;
-use crate::cluster::status::Stage;
+use crate::cluster::status::{Stage, ThreadStatus};
 use crate::cluster::thread::{Command, Rows, ThreadHandle};
 use crate::error::{Error, Result};
 use crate::kafka::{Admin, TopicPartition};
@@ -44,8 +44,8 @@ pub(super) struct Parts {
     pub topology: Arc<Topology>,
     pub plan: TopicPlan,
     pub threads: Vec<ThreadHandle>,
-    /// Notified when a thread ends.
-    pub ended: Arc<Notify>,
+    /// Notified when a thread ends or a task stops.
+    pub changed: Arc<Notify>,
     #[expect(dead_code, reason = "sends from outside agents work as long as it lives")]
     pub program: ProgramGuard,
     pub admin: Arc<dyn Admin>,
@@ -97,9 +97,20 @@ impl Running {
             .collect()
     }
 
-    /// Whether any thread of the worker has ended by itself, which only failures do.
+    /// Whether the worker does nothing any more: a thread of it has ended by itself, or all its tasks have
+    /// stopped.
     pub fn has_failed(&self) -> bool {
-        self.parts().threads.iter().any(ThreadHandle::has_ended)
+        let threads = &self.parts().threads;
+        let mut tasks = threads.iter().flat_map(|thread| thread.status().get()).peekable();
+        let all_stopped = tasks.peek().is_some() && tasks.all(|task| matches!(task.stage, Stage::Stopped(_)));
+        all_stopped || threads.iter().any(ThreadHandle::has_ended)
+    }
+
+    /// Waits until [`has_failed`](Self::has_failed).
+    async fn failed(&self) {
+        while !self.has_failed() {
+            self.parts().changed.notified().await;
+        }
     }
 
     /// Waits until everything that is in the program's input topics is processed and committed, by this
@@ -198,10 +209,10 @@ impl Running {
         let Some(parts) = self.parts.take() else {
             return Ok(Rows::new());
         };
-        let stopped: Vec<_> = parts
+        let statuses: Vec<_> = parts
             .threads
             .iter()
-            .flat_map(|thread| thread.status().stopped())
+            .map(|thread| thread.status().clone())
             .collect();
         for thread in &parts.threads {
             thread.tell(Command::Stop);
@@ -219,6 +230,7 @@ impl Running {
         if let Some(failure) = failures.into_iter().next() {
             return Err(failure);
         }
+        let stopped: Vec<_> = statuses.iter().flat_map(ThreadStatus::stopped).collect();
         if !stopped.is_empty() {
             return Err(Error::agent(stopped.join("\n")));
         }
@@ -247,7 +259,7 @@ impl Progress {
         let committed = self.admin.committed(&self.group, &self.inputs, ANSWER)?;
         let ranges = self.admin.offset_range(&self.inputs, ANSWER)?;
         let mut both = committed.into_iter().zip(ranges);
-        Ok(both.all(|(committed, (first, end))| committed.unwrap_or(first) >= end))
+        Ok(both.all(|(committed, (first, end))| committed.unwrap_or(first).max(first) >= end))
     }
 }
 
@@ -281,13 +293,12 @@ async fn run(app: &App, settings: &Settings, demo: bool) -> Result<Rows> {
         return Ok(Rows::new());
     };
     let fed = feed::start(app.feed(), running.connection(), demo)?;
-    let ended = Arc::clone(&running.parts().ended);
     let outcome = tokio::select! {
         () = interrupts.next() => {
             info!("stopping; once more stops at once");
             Ok(())
         }
-        () = ended.notified() => Ok(()),
+        () = running.failed() => Ok(()),
         outcome = async {
             fed.end().await?;
             running.drained().await

@@ -177,7 +177,7 @@ fn create_all(admin: &dyn Admin, specs: &[TopicSpec]) -> Result<Vec<CreateOutcom
         return Ok(outcomes);
     }
     Err(Error::topology(format!(
-        "internal topics cannot be created: {}. Where this program has no right to create topics, have them created \
+        "topics cannot be created: {}. Where this program has no right to create topics, have them created \
          beforehand: `topics --print` lists them",
         failures.join("; ")
     )))

@@ -71,8 +71,10 @@ impl Part {
                 SendOutcome::Full => break,
                 SendOutcome::Refused(reason) => {
                     return Err(Error::broker(format!(
-                        "a change of table `{}` cannot be written to its changelog `{changelog}`, so nothing was \
-                         committed: {reason}",
+                        "the value of key `{}` in table `{}` cannot be written to its changelog `{changelog}`, so \
+                         nothing was committed: {reason}. Keep less under one key, or raise `message.max.bytes` here \
+                         (`--set message.max.bytes=…`) and `max.message.bytes` of the changelog",
+                        String::from_utf8_lossy(change.key),
                         (table.def)().name
                     )));
                 }

@@ -15,6 +15,8 @@ use crate::table::TableEntry;
 pub(crate) struct Blueprint {
     /// The sub-topology's name.
     pub name: String,
+    /// How many tasks there are.
+    pub partitions: u32,
     /// Names on the broker, the lead topic first.
     pub inputs: Vec<Arc<str>>,
     /// Each agent and which of the inputs it reads.
@@ -121,6 +123,7 @@ mod tests {
     fn blueprint(name: &str, inputs: &[&str]) -> Blueprint {
         Blueprint {
             name: name.to_owned(),
+            partitions: 8,
             inputs: inputs.iter().map(|topic| (*topic).into()).collect(),
             agents: Vec::new(),
             tables: Vec::new(),

@@ -41,6 +41,8 @@ struct RestoringShard {
     batch: Batch,
     next_offset: i64,
     records: u64,
+    /// Records without a key, which nobody of this program wrote.
+    keyless: u64,
     started: Instant,
     reported: Instant,
     reached_end: bool,
@@ -80,6 +82,7 @@ impl Restores {
                 batch: Batch::default(),
                 next_offset: offset.unwrap_or(0),
                 records: 0,
+                keyless: 0,
                 started: now,
                 reported: now,
                 reached_end: false,
@@ -164,6 +167,13 @@ impl RestoringShard {
     }
 
     fn report_end(&self) {
+        if self.keyless > 0 {
+            warn!(
+                changelog = %self.at,
+                records = self.keyless,
+                "records without a key were passed over: nobody but this program may write to its changelogs"
+            );
+        }
         if self.records > 0 {
             let took = clock::now().duration_since(self.started);
             info!(changelog = %self.at, records = self.records, ?took, "restored");
@@ -190,7 +200,7 @@ impl RecordSink for Shards<'_> {
         shard.next_offset = record.offset + 1;
         shard.records += 1;
         let Some(key) = record.key else {
-            warn!(changelog = %shard.at, offset = record.offset, "a record without a key was passed over: nobody but this program may write to its changelogs");
+            shard.keyless += 1;
             return;
         };
         shard.batch.push(Write {

@@ -5,6 +5,7 @@
 //! what others wrote, and what all of them wrote when the record is given up.
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Waker};
@@ -20,7 +21,7 @@ use crate::agent::context::{Entered, TaskContext, TopicNames};
 use crate::agent::input::InputBuffer;
 use crate::agent::instance::{Failure, Instance, Polled};
 use crate::clock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kafka::{CommitOffset, Producer, SendOutcome, TopicPartition};
 use crate::store::{Batch, Store};
 
@@ -385,6 +386,8 @@ impl Task {
 
     /// Gives up the open record as if it had never been opened: it will be processed again, here or elsewhere.
     pub(crate) fn abandon_open(&mut self) {
+        let context = Rc::clone(&self.context);
+        let _entered = Entered::new(&context);
         if let Some(instance) = self.turn() {
             self.instances[instance].abort();
             debug!(
@@ -396,6 +399,11 @@ impl Task {
         self.undo_record();
         self.open = None;
         self.context.open.set(None);
+    }
+
+    /// Whether the open record waits for its next try, so that no agent is at it.
+    pub(crate) fn is_backing_off(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.retry_at.is_some())
     }
 
     /// Whether every agent stands between two records and everything sent is with the producer.
@@ -461,7 +469,13 @@ impl Task {
     /// Encodes every changed key once, into `batch`.
     pub(crate) fn stage_into(&self, batch: &mut Batch) -> Result<()> {
         for shard in self.context.shards.borrow().iter() {
-            shard.stage_into(batch)?;
+            // Values encode themselves, by code of the user.
+            catch_unwind(AssertUnwindSafe(|| shard.stage_into(batch))).unwrap_or_else(|_| {
+                let table = shard.def().name;
+                Err(Error::codec(format!(
+                    "a value of table `{table}` panicked while it was encoded, so nothing was committed"
+                )))
+            })?;
         }
         Ok(())
     }

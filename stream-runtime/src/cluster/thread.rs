@@ -103,20 +103,20 @@ impl ThreadHandle {
     }
 }
 
-/// Starts a thread. `ended` is notified when it ends, for whatever reason.
-pub(crate) fn start(setup: ThreadSetup, ended: Arc<Notify>) -> Result<ThreadHandle> {
+/// Starts a thread. `changed` is notified when it ends, for whatever reason, and when a task of it stops.
+pub(crate) fn start(setup: ThreadSetup, changed: Arc<Notify>) -> Result<ThreadHandle> {
     let wake = Arc::new(Notify::new());
     let status = ThreadStatus::default();
     let (commands, inbox) = mpsc::channel();
     let builder = std::thread::Builder::new().name(format!("worker-{}", setup.number));
     let (thread_wake, thread_status) = (Arc::clone(&wake), status.clone());
     let body = move || {
-        let _ended = NotifyOnDrop(ended);
+        let _ended = NotifyOnDrop(Arc::clone(&changed));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::state("a worker thread cannot start").with_source(error))?;
-        let thread = Thread::new(setup, thread_wake, thread_status, inbox)?;
+        let thread = Thread::new(setup, thread_wake, thread_status, inbox, changed)?;
         runtime.block_on(thread.run())
     };
     let join = builder
@@ -172,6 +172,10 @@ struct Thread {
     /// The earliest time a task wants to be run again.
     retry_at: Option<Instant>,
     reminded: Instant,
+    /// A drain was given up before everything was committed.
+    unfinished: bool,
+    /// Notified when a task stops.
+    stopped: Arc<Notify>,
 }
 
 impl Thread {
@@ -180,6 +184,7 @@ impl Thread {
         wake: Arc<Notify>,
         status: ThreadStatus,
         commands: mpsc::Receiver<Command>,
+        stopped: Arc<Notify>,
     ) -> Result<Self> {
         let now = clock::now();
         Ok(Self {
@@ -199,6 +204,8 @@ impl Thread {
             eager: false,
             retry_at: None,
             reminded: now,
+            unfinished: false,
+            stopped,
         })
     }
 
@@ -215,7 +222,7 @@ impl Thread {
                 Err(_) => drop(task),
             }
         }
-        if result.is_err() {
+        if result.is_err() || self.unfinished {
             self.producer.purge();
         }
         self.consumer
@@ -234,7 +241,7 @@ impl Thread {
             busy |= self.step_commit(busy)?;
             busy |= self.step_drain()?;
             self.routes.regulate(self.consumer.as_mut())?;
-            if self.is_done()? {
+            if self.is_done() {
                 return Ok(());
             }
             if busy {
@@ -264,10 +271,12 @@ impl Thread {
     }
 
     fn answer_rebalance(&mut self) -> Result<bool> {
-        if !matches!(self.drain, Drain::None) {
+        let waiting = self.consumer.rebalance();
+        // While tasks drain only a loss is heard: what was to be given back may turn into one.
+        if !matches!(self.drain, Drain::None) && !matches!(waiting, Some(Rebalance::Lost(_))) {
             return Ok(false);
         }
-        match self.consumer.rebalance() {
+        match waiting {
             None => return Ok(false),
             Some(Rebalance::Assign(partitions)) => self.take_on(&partitions)?,
             Some(Rebalance::Revoke(partitions)) => {
@@ -291,6 +300,9 @@ impl Thread {
                 if self.tasks.keys().all(|id| tasks.contains(id)) {
                     self.producer.purge();
                 }
+                if matches!(self.drain, Drain::Revoke { .. }) {
+                    self.drain = Drain::None;
+                }
                 self.give_up(&tasks, &partitions)?;
             }
         }
@@ -303,6 +315,17 @@ impl Thread {
         let mut inputs = Vec::new();
         for id in blueprints.tasks_led_by(partitions) {
             let blueprint = blueprints.get(id);
+            if id.partition.cast_unsigned() >= blueprint.partitions {
+                return Err(Error::topology(format!(
+                    "topic `{}` has got more partitions than the {} it had when this worker started, and its keys \
+                     have moved away from their state: stop all workers of the program, and start them when its \
+                     topics fit together again",
+                    blueprint.inputs[0], blueprint.partitions
+                )));
+            }
+            if let Some(stale) = self.tasks.remove(&id) {
+                self.close_task(id, stale)?;
+            }
             let store: Rc<dyn Store> = Rc::new(MemoryStore::new(blueprint.tables.len()));
             let task = Task::new(
                 id,
@@ -337,18 +360,23 @@ impl Thread {
         let mut inputs = partitions.to_vec();
         for id in tasks {
             if let Some(task) = self.tasks.remove(id) {
-                self.restores.remove(*id)?;
-                self.routes.remove(task.context());
+                self.close_task(*id, task)?;
                 for input in self.setup.blueprints.inputs_of(*id) {
                     if !inputs.contains(&input) {
                         inputs.push(input);
                     }
                 }
-                task.close();
             }
         }
         self.consumer.unassign(&inputs)?;
         self.publish_status();
+        Ok(())
+    }
+
+    fn close_task(&mut self, id: TaskId, task: Task) -> Result<()> {
+        self.restores.remove(id)?;
+        self.routes.remove(task.context());
+        task.close();
         Ok(())
     }
 
@@ -390,6 +418,7 @@ impl Thread {
         self.retry_at = retry_at;
         if stopped {
             self.publish_status();
+            self.stopped.notify_one();
         }
         Ok(busy || stopped)
     }
@@ -468,7 +497,7 @@ impl Thread {
         for id in &tasks {
             if let Some(task) = self.tasks.get_mut(id) {
                 task.hold = true;
-                if now + half >= deadline && !task.at_cut() {
+                if !task.at_cut() && (task.is_backing_off() || now + half >= deadline) {
                     task.abandon_open();
                 }
             }
@@ -482,10 +511,14 @@ impl Thread {
         if !drained {
             warn!("not everything could be committed in time; what was not is processed again");
         }
+        self.unfinished |= !drained;
         if let Drain::Revoke {
             partitions, tasks, ..
         } = std::mem::replace(&mut self.drain, Drain::None)
         {
+            if !drained && self.commit.holds_sends() {
+                self.take_back_sends(&tasks)?;
+            }
             self.give_up(&tasks, &partitions)?;
         } else {
             // Nothing is left to drain, which ends the thread.
@@ -494,39 +527,44 @@ impl Thread {
         Ok(true)
     }
 
-    /// Whether the thread has nothing left to live for.
-    fn is_done(&mut self) -> Result<bool> {
+    /// Drops changes of tables that the broker did not take in time: behind the back of the new owner they would
+    /// overwrite newer ones.
+    fn take_back_sends(&mut self, revoked: &[TaskId]) -> Result<()> {
+        if self.tasks.keys().all(|id| revoked.contains(id)) {
+            self.producer.purge();
+            return Ok(());
+        }
+        // Other tasks have sends in the same queue, and no commit of theirs would know what is missing.
+        Err(Error::broker(format!(
+            "the broker did not take what belongs to partitions that had to be given back within {:?}; this worker \
+             ends so that nothing of it is written late, and whoever has its partitions then processes again what was \
+             not committed",
+            self.setup.revoke_timeout
+        )))
+    }
+
+    /// Whether the thread was told to end and may.
+    fn is_done(&mut self) -> bool {
         let now = clock::now();
         if let Drain::Stop { deadline } = self.drain
             && now >= deadline
         {
-            return Ok(true);
-        }
-        let stopped: Vec<_> = self.tasks.values().filter_map(stop_reason).collect();
-        if stopped.is_empty() {
-            return Ok(false);
-        }
-        let committed = self.commit.is_none() && !self.tasks.values().any(Task::wants_commit);
-        if stopped.len() == self.tasks.len() && committed {
-            return Err(Error::agent(format!(
-                "every task of this worker has stopped. {}",
-                stopped.join("; ")
-            )));
+            return true;
         }
         if now >= self.reminded + REMIND_EVERY {
             self.reminded = now;
-            for reason in stopped {
+            for reason in self.tasks.values().filter_map(stop_reason) {
                 error!("still stopped: {reason}");
             }
         }
-        Ok(false)
+        false
     }
 
     fn idle_for(&self) -> Duration {
         let now = clock::now();
         // A commit that waits for agents is roused by them; only the end of its patience is a time.
         let commit_at = match self.held_since {
-            None => Some(self.next_commit),
+            None => Some(self.next_commit).filter(|_| self.commit.is_none()),
             Some(held_since) => Some(held_since + STRAGGLERS).filter(|patience| *patience > now),
         };
         [self.retry_at, self.commit.next_step(), commit_at]

@@ -249,7 +249,12 @@ impl GroupConsumer for RdKafkaGroupConsumer {
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.notice_expulsion();
         if matches!(self.membership, Membership::Expelled(_)) {
+            // Others are lost as well, which the owner is told next; it gives all of them up then.
+            if self.assigned.iter().any(|at| !partitions.contains(at)) {
+                return Ok(());
+            }
             return self.renew();
         }
         let known = partitions
@@ -491,23 +496,19 @@ impl Committed {
             | RDKafkaErrorCode::FencedMemberEpoch
             | RDKafkaErrorCode::AssignmentLost
             | RDKafkaErrorCode::Fatal => CommitOutcome::Fenced(text),
-            // Also what a commit gets that crosses a rebalance on its way, in which this member keeps its
-            // partitions. librdkafka has decided which of the two it is before it reports the commit.
             RDKafkaErrorCode::IllegalGeneration if lost => CommitOutcome::Fenced(text),
-            RDKafkaErrorCode::IllegalGeneration
-            | RDKafkaErrorCode::RebalanceInProgress
-            | RDKafkaErrorCode::StaleMemberEpoch
-            | RDKafkaErrorCode::BrokerTransportFailure
-            | RDKafkaErrorCode::OperationTimedOut
-            | RDKafkaErrorCode::RequestTimedOut
-            | RDKafkaErrorCode::AllBrokersDown
-            | RDKafkaErrorCode::WaitingForCoordinator
-            | RDKafkaErrorCode::NotCoordinator
-            | RDKafkaErrorCode::CoordinatorNotAvailable
-            | RDKafkaErrorCode::CoordinatorLoadInProgress
-            | RDKafkaErrorCode::NotLeaderForPartition
-            | RDKafkaErrorCode::NetworkException => CommitOutcome::Retry(text),
-            _ => CommitOutcome::Failed(text),
+            RDKafkaErrorCode::OffsetMetadataTooLarge
+            | RDKafkaErrorCode::InvalidCommitOffsetSize
+            | RDKafkaErrorCode::InvalidGroupId
+            | RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::GroupAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::InvalidArgument => CommitOutcome::Failed(text),
+            // Whatever else may pass: brokers that are away, coordinators that move, and a commit that crossed
+            // a rebalance in which this member keeps its partitions (librdkafka has decided that it is not
+            // lost before it reports the commit).
+            _ => CommitOutcome::Retry(text),
         }
     }
 }

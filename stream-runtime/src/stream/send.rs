@@ -61,7 +61,7 @@ pub struct Send<'a, K: 'static, V: 'static> {
     key: &'a K,
     value: &'a V,
     headers: Headers,
-    partition: Option<i32>,
+    partition: Option<u32>,
     timestamp: Option<i64>,
     delivery: Option<Pin<Box<dyn Future<Output = Result<Delivery>> + std::marker::Send>>>,
 }
@@ -104,7 +104,7 @@ impl<K, V> Send<'_, K, V> {
 
     /// Sends to this partition, whatever the key.
     pub fn partition(mut self, partition: u32) -> Self {
-        self.partition = i32::try_from(partition).ok();
+        self.partition = Some(partition);
         self
     }
 
@@ -139,15 +139,33 @@ impl<K, V> Send<'_, K, V> {
             .get(self.topic.def())
             .ok_or_else(|| self.unknown())?
             .clone();
+        let place = self.place(&program.names).map_err(Error::usage)?;
         Ok(Outside {
             program,
             topic,
             key: encode_alone(&self.topic.key, self.key, "key")?,
             value: encode_alone(&self.topic.value, self.value, "value")?,
             headers: self.headers.clone(),
-            partition: self.partition,
+            partition: place,
             timestamp: self.timestamp,
         })
+    }
+
+    /// The partition that was asked for, if it and the timestamp are such as the broker takes.
+    fn place(&self, names: &TopicNames) -> Result<Option<i32>, String> {
+        let def = self.topic.def();
+        if let Some(timestamp) = self.timestamp.filter(|timestamp| *timestamp < 0) {
+            return Err(format!(
+                "a record for topic `{}` has the timestamp {timestamp}: milliseconds since 1970 are not negative",
+                def.name
+            ));
+        }
+        let missing = |partition: u32| format!("topic `{}` has no partition {partition}", def.name);
+        match self.partition {
+            None => Ok(None),
+            Some(partition) if !names.has_partition(def, partition) => Err(missing(partition)),
+            Some(partition) => i32::try_from(partition).map(Some).map_err(|_| missing(partition)),
+        }
     }
 
     fn unknown(&self) -> Error {
@@ -168,6 +186,10 @@ impl<K, V> Send<'_, K, V> {
         else {
             return task.fail(self.unknown().to_string());
         };
+        let place = match self.place(&task.names) {
+            Ok(place) => place,
+            Err(reason) => return task.fail(reason),
+        };
         let mut outbox = task.outbox.borrow_mut();
         let mut staging = outbox.stage(name);
         let mut failure = None;
@@ -175,7 +197,7 @@ impl<K, V> Send<'_, K, V> {
         staging.value(|bytes| encode_into(&self.topic.value, self.value, bytes, "value", &mut failure));
         staging
             .headers(self.headers.packed())
-            .partition(self.partition)
+            .partition(place)
             .timestamp(self.timestamp.or_else(|| task.timestamp()));
         match failure {
             None if task.takes_record_of(def.name, staging.bytes()) => staging.finish(),
