@@ -85,7 +85,7 @@ fn a_restore_of_a_compacted_changelog_is_exact() {
 }
 
 #[test]
-fn a_task_runs_while_others_are_restored() {
+fn each_task_is_restored_from_its_own_partition_of_the_changelog() {
     let bench = Bench::new(&[("votes", 4), ("tally", 1)]);
     bench.produce("votes", (0..2000).map(|n| input(format!("n{n}")).to(0)));
     let running = bench.start([tally::agent()]);
