@@ -22,6 +22,8 @@ mod errors;
 mod flow;
 #[path = "embedded/functions.rs"]
 mod functions;
+#[path = "embedded/places.rs"]
+mod places;
 #[path = "embedded/rebalances.rs"]
 mod rebalances;
 #[path = "embedded/restores.rs"]
