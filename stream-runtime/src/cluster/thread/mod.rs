@@ -3,17 +3,19 @@
 //! Each turn takes what arrived, answers rebalances, restores, runs tasks and steps the commit. Nothing in it
 //! waits but the end of an idle turn, so slow agents (that await) and slow brokers never keep it from polling.
 
+mod rebalance;
+
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tracing::{error, info, warn};
+use tracing::error;
 
+use self::rebalance::Drain;
 use super::commit::{Bench, Commit};
-use super::plan::{Blueprints, Listed, TaskId};
+use super::plan::{Blueprints, TaskId};
 use super::restore::Restores;
 use super::routes::Routes;
 use super::status::{TaskStatus, ThreadStatus};
@@ -21,8 +23,7 @@ use super::task::{Ran, Stage, Task};
 use crate::agent::context::TopicNames;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::kafka::{Cluster, GroupConsumer, Producer, Rebalance, StartOffset, TopicPartition};
-use crate::store::{MemoryStore, Store};
+use crate::kafka::{Cluster, GroupConsumer, Producer};
 
 /// Records taken from the client in one turn.
 const FETCH: usize = 2_000;
@@ -136,21 +137,6 @@ impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         self.0.notify_one();
     }
-}
-
-/// Why the thread brings tasks to an end.
-#[derive(Debug)]
-enum Drain {
-    None,
-    /// The group wants these partitions back.
-    Revoke {
-        partitions: Vec<TopicPartition>,
-        tasks: Vec<TaskId>,
-        deadline: Instant,
-    },
-    Stop {
-        deadline: Instant,
-    },
 }
 
 struct Thread {
@@ -270,116 +256,6 @@ impl Thread {
         any
     }
 
-    fn answer_rebalance(&mut self) -> Result<bool> {
-        let waiting = self.consumer.rebalance();
-        // While tasks drain only a loss is heard: what was to be given back may turn into one.
-        if !matches!(self.drain, Drain::None) && !matches!(waiting, Some(Rebalance::Lost(_))) {
-            return Ok(false);
-        }
-        match waiting {
-            None => return Ok(false),
-            Some(Rebalance::Assign(partitions)) => self.take_on(&partitions)?,
-            Some(Rebalance::Revoke(partitions)) => {
-                let tasks = self.setup.blueprints.tasks_led_by(&partitions);
-                info!(partitions = %Listed(&partitions), "giving back");
-                self.drain = Drain::Revoke {
-                    partitions,
-                    tasks,
-                    deadline: clock::now() + self.setup.revoke_timeout,
-                };
-            }
-            Some(Rebalance::Lost(partitions)) => {
-                warn!(
-                    partitions = %Listed(&partitions),
-                    "lost: this worker was away from the group for too long; what was not committed is processed \
-                     again by those who have the partitions now"
-                );
-                let tasks = self.setup.blueprints.tasks_led_by(&partitions);
-                // Nothing that is still queued may be written behind the back of the new owners. Should other tasks
-                // remain, their sends are in the same queue, and a commit relies on them.
-                if self.tasks.keys().all(|id| tasks.contains(id)) {
-                    self.producer.purge();
-                }
-                if matches!(self.drain, Drain::Revoke { .. }) {
-                    self.drain = Drain::None;
-                }
-                self.give_up(&tasks, &partitions)?;
-            }
-        }
-        Ok(true)
-    }
-
-    /// Makes the tasks of newly assigned lead partitions.
-    fn take_on(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let blueprints = Arc::clone(&self.setup.blueprints);
-        let mut inputs = Vec::new();
-        for id in blueprints.tasks_led_by(partitions) {
-            let blueprint = blueprints.get(id);
-            if id.partition.cast_unsigned() >= blueprint.partitions {
-                return Err(Error::topology(format!(
-                    "topic `{}` has got more partitions than the {} it had when this worker started, and its keys \
-                     have moved away from their state: stop all workers of the program, and start them when its \
-                     topics fit together again",
-                    blueprint.inputs[0], blueprint.partitions
-                )));
-            }
-            if let Some(stale) = self.tasks.remove(&id) {
-                self.close_task(id, stale)?;
-            }
-            let store: Rc<dyn Store> = Rc::new(MemoryStore::new(blueprint.tables.len()));
-            let task = Task::new(
-                id,
-                blueprint,
-                Arc::clone(&self.setup.names),
-                store,
-                Arc::clone(&self.wake),
-                self.setup.max_record_bytes,
-            );
-            if task.stage == Stage::Restoring {
-                self.restores
-                    .add(id, &blueprints.changelogs_of(id), task.store())?;
-            }
-            self.routes.add(task.context());
-            inputs.extend(
-                blueprints
-                    .inputs_of(id)
-                    .into_iter()
-                    .map(|input| (input, StartOffset::Committed)),
-            );
-            self.tasks.insert(id, task);
-        }
-        self.consumer.assign(&inputs)?;
-        info!(partitions = %Listed(partitions), tasks = self.tasks.len(), "assigned");
-        self.publish_status();
-        Ok(())
-    }
-
-    /// Ends tasks without a commit of what they have not committed, and answers the rebalance.
-    fn give_up(&mut self, tasks: &[TaskId], partitions: &[TopicPartition]) -> Result<()> {
-        self.commit.forget(tasks);
-        let mut inputs = partitions.to_vec();
-        for id in tasks {
-            if let Some(task) = self.tasks.remove(id) {
-                self.close_task(*id, task)?;
-                for input in self.setup.blueprints.inputs_of(*id) {
-                    if !inputs.contains(&input) {
-                        inputs.push(input);
-                    }
-                }
-            }
-        }
-        self.consumer.unassign(&inputs)?;
-        self.publish_status();
-        Ok(())
-    }
-
-    fn close_task(&mut self, id: TaskId, task: Task) -> Result<()> {
-        self.restores.remove(id)?;
-        self.routes.remove(task.context());
-        task.close();
-        Ok(())
-    }
-
     fn step_restores(&mut self) -> Result<bool> {
         if !self.restores.active() {
             return Ok(false);
@@ -481,66 +357,6 @@ impl Thread {
             self.next_commit = now + self.setup.commit_interval;
         }
         Ok(())
-    }
-
-    fn step_drain(&mut self) -> Result<bool> {
-        let (tasks, deadline): (Vec<_>, _) = match &self.drain {
-            Drain::None => return Ok(false),
-            Drain::Revoke { tasks, deadline, .. } => (tasks.clone(), *deadline),
-            Drain::Stop { deadline } => (self.tasks.keys().copied().collect(), *deadline),
-        };
-        let now = clock::now();
-        let half = match &self.drain {
-            Drain::Stop { .. } => self.setup.shutdown_timeout / 2,
-            Drain::None | Drain::Revoke { .. } => self.setup.revoke_timeout / 2,
-        };
-        for id in &tasks {
-            if let Some(task) = self.tasks.get_mut(id) {
-                task.hold = true;
-                if !task.at_cut() && (task.is_backing_off() || now + half >= deadline) {
-                    task.abandon_open();
-                }
-            }
-        }
-        let drained = tasks
-            .iter()
-            .all(|id| !self.commit.covers(*id) && self.tasks.get(id).is_none_or(|task| !task.wants_commit()));
-        if !drained && now < deadline {
-            return Ok(false);
-        }
-        if !drained {
-            warn!("not everything could be committed in time; what was not is processed again");
-        }
-        self.unfinished |= !drained;
-        if let Drain::Revoke {
-            partitions, tasks, ..
-        } = std::mem::replace(&mut self.drain, Drain::None)
-        {
-            if !drained && self.commit.holds_sends() {
-                self.take_back_sends(&tasks)?;
-            }
-            self.give_up(&tasks, &partitions)?;
-        } else {
-            // Nothing is left to drain, which ends the thread.
-            self.drain = Drain::Stop { deadline: now };
-        }
-        Ok(true)
-    }
-
-    /// Drops changes of tables that the broker did not take in time: behind the back of the new owner they would
-    /// overwrite newer ones.
-    fn take_back_sends(&mut self, revoked: &[TaskId]) -> Result<()> {
-        if self.tasks.keys().all(|id| revoked.contains(id)) {
-            self.producer.purge();
-            return Ok(());
-        }
-        // Other tasks have sends in the same queue, and no commit of theirs would know what is missing.
-        Err(Error::broker(format!(
-            "the broker did not take what belongs to partitions that had to be given back within {:?}; this worker \
-             ends so that nothing of it is written late, and whoever has its partitions then processes again what was \
-             not committed",
-            self.setup.revoke_timeout
-        )))
     }
 
     /// Whether the thread was told to end and may.
