@@ -31,7 +31,7 @@ pub use record::key::TableKey;
 pub use record::partitioner::partition_of;
 pub use record::topic::{Ownership, Topic, TopicDef};
 pub use record::{Headers, Location, TypeInfo};
-pub use stream::{Delivery, Enumerate, Filter, Map, Records, Send, Stream};
+pub use stream::{Delivery, Enumerate, Filter, Map, Records, Sending, Stream};
 #[doc = include_str!("docs/agent.md")]
 pub use stream_macros::agent;
 #[doc = include_str!("docs/table.md")]

@@ -14,7 +14,7 @@ use std::rc::Rc;
 pub use enumerate::Enumerate;
 pub use filter::Filter;
 pub use map::Map;
-pub use send::{Delivery, Send};
+pub use send::{Delivery, Sending};
 
 use crate::agent::extract::Incoming;
 use crate::agent::instance::Inbox;

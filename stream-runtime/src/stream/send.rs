@@ -20,7 +20,7 @@ impl<K: 'static, V: 'static> Topic<K, V> {
     /// timestamp is that of the record being processed.
     ///
     /// *Outside* (`main`, a timer, a web page) awaiting it waits until the broker has the record;
-    /// [`Send::delivered`] does so too and gives its place.
+    /// [`Sending::delivered`] does so too and gives its place.
     ///
     /// ```
     /// use stream_runtime::prelude::*;
@@ -39,10 +39,10 @@ impl<K: 'static, V: 'static> Topic<K, V> {
     ///
     /// # Panics
     /// Outside agents, awaiting panics when no program runs, or when the record cannot be delivered; use
-    /// [`Send::delivered`] to handle that. Inside, a value that does not encode makes the record being
+    /// [`Sending::delivered`] to handle that. Inside, a value that does not encode makes the record being
     /// processed fail, which its agent's error policy handles.
-    pub fn send<'a>(&'a self, key: &'a K, value: &'a V) -> Send<'a, K, V> {
-        Send {
+    pub fn send<'a>(&'a self, key: &'a K, value: &'a V) -> Sending<'a, K, V> {
+        Sending {
             topic: self,
             key,
             value,
@@ -56,19 +56,19 @@ impl<K: 'static, V: 'static> Topic<K, V> {
 
 /// A record about to be sent; made by [`Topic::send`]. Nothing happens before it is awaited.
 #[must_use = "a send does nothing unless it is awaited"]
-pub struct Send<'a, K: 'static, V: 'static> {
+pub struct Sending<'a, K: 'static, V: 'static> {
     topic: &'a Topic<K, V>,
     key: &'a K,
     value: &'a V,
     headers: Headers,
     partition: Option<u32>,
     timestamp: Option<i64>,
-    delivery: Option<Pin<Box<dyn Future<Output = Result<Delivery>> + std::marker::Send>>>,
+    delivery: Option<Pin<Box<dyn Future<Output = Result<Delivery>> + Send>>>,
 }
 
-impl<K, V> fmt::Debug for Send<'_, K, V> {
+impl<K, V> fmt::Debug for Sending<'_, K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Send to {}", self.topic.def().name)
+        write!(f, "Sending to {}", self.topic.def().name)
     }
 }
 
@@ -84,7 +84,7 @@ pub struct Delivery {
     pub offset: i64,
 }
 
-impl<K, V> Send<'_, K, V> {
+impl<K, V> Sending<'_, K, V> {
     /// Adds a header.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.headers.push(name, value);
@@ -271,7 +271,7 @@ fn encode_alone<T>(codec: &CodecOf<T>, part: &T, what: &str) -> Result<Option<Ve
     }
 }
 
-impl<K, V> Future for Send<'_, K, V> {
+impl<K, V> Future for Sending<'_, K, V> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
