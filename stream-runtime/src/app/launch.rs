@@ -88,6 +88,8 @@ pub(crate) fn connection(id: &str, settings: &Settings) -> Result<Connection> {
 fn start_embedded(port: u16) -> Result<(String, Option<EmbeddedBroker>)> {
     let broker = crate::broker::Broker::start(crate::broker::BrokerOptions {
         port,
+        // Enough for all members of a starting worker to join at once.
+        initial_rebalance_delay: Duration::from_millis(100),
         ..Default::default()
     })?;
     info!(
@@ -141,17 +143,22 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         names: Arc::clone(&names),
         producer: connection.cluster.acknowledged_producer()?,
     });
-    let blueprints = Arc::new(blueprints(&topology, &plan));
     let changed = Arc::new(Notify::new());
     let max_record_bytes = settings
         .kafka
         .get("message.max.bytes")
         .and_then(|bytes| bytes.parse().ok());
-    let threads = (0..settings.threads).map(|number| {
+    // Members of their own for each sub-topology, since the group shares partitions out by their number alone: a
+    // member of several could get all of one and nothing of another.
+    let members = blueprints(&topology, &plan).flat_map(|blueprint| {
+        let member = move |number| (format!("{}-{number}", blueprint.name), blueprint.clone());
+        (0..settings.threads).map(member)
+    });
+    let threads = members.map(|(member, blueprint)| {
         thread::start(
             ThreadSetup {
-                number,
-                blueprints: Arc::clone(&blueprints),
+                member,
+                blueprints: Blueprints(vec![blueprint]),
                 names: Arc::clone(&names),
                 cluster: Arc::clone(&connection.cluster),
                 commit_interval: settings.commit_interval,
@@ -187,8 +194,8 @@ fn names(topology: &Topology, plan: &TopicPlan) -> TopicNames {
 }
 
 /// What the tasks are made of.
-fn blueprints(topology: &Topology, plan: &TopicPlan) -> Blueprints {
-    let blueprint = |(sub, count): (&SubTopology, &u32)| Blueprint {
+fn blueprints<'a>(topology: &'a Topology, plan: &'a TopicPlan) -> impl Iterator<Item = Blueprint> + 'a {
+    let blueprint = move |(sub, count): (&SubTopology, &u32)| Blueprint {
         partitions: *count,
         name: sub.name.clone(),
         inputs: sub
@@ -217,12 +224,9 @@ fn blueprints(topology: &Topology, plan: &TopicPlan) -> Blueprints {
             })
             .collect(),
     };
-    Blueprints(
-        topology
-            .sub_topologies
-            .iter()
-            .zip(&plan.partitions)
-            .map(blueprint)
-            .collect(),
-    )
+    topology
+        .sub_topologies
+        .iter()
+        .zip(&plan.partitions)
+        .map(blueprint)
 }

@@ -140,7 +140,7 @@ settings! {
     /// `info,stream_runtime=debug`.
     log: String = "warn",
 
-    /// The number of threads that run tasks.
+    /// The number of threads that run the tasks of each sub-topology.
     threads: usize = "1",
 
     /// The number of partitions of an internal topic that neither says its own nor follows another topic's.
@@ -163,7 +163,7 @@ settings! {
     max_poll_interval: Duration = "5m",
 
     /// The worker's lasting name in the group (static membership): a restart within `session_timeout` moves
-    /// no partition. It must differ from worker to worker; each thread adds its number, `name-0`.
+    /// no partition. It must differ from worker to worker; each thread adds its own, `name-input-0`.
     instance_id: Option<String> = "",
 
     /// How long a starting worker waits for the topics that others create. For the broker itself it waits as

@@ -36,7 +36,7 @@ impl RdKafkaCluster {
 }
 
 impl Cluster for RdKafkaCluster {
-    fn group_consumer(&self, member: usize, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>> {
+    fn group_consumer(&self, member: &str, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>> {
         let mut settings = self.settings.clone();
         settings.instance_id = settings.instance_id.map(|id| format!("{id}-{member}"));
         let consumer = RdKafkaGroupConsumer::new(&settings, &self.diagnostics, wake)?;

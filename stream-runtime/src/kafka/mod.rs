@@ -302,9 +302,9 @@ pub(crate) struct ClientSettings {
 ///
 /// `wake` is notified whenever a client has something for its owner's next `poll`.
 pub(crate) trait Cluster: Send + Sync {
-    /// `member` is the number of the thread: threads are members of their own, and a lasting name is one
-    /// member's alone, so the number is added to it.
-    fn group_consumer(&self, member: usize, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>>;
+    /// `member` is the name of the thread in its worker: threads are members of their own, and a lasting name is
+    /// one member's alone, so this is added to it.
+    fn group_consumer(&self, member: &str, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>>;
     fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>>;
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>>;
     fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>>;

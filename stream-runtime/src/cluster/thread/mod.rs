@@ -42,9 +42,9 @@ const REMIND_EVERY: Duration = Duration::from_secs(30);
 
 /// What a thread is made of.
 pub(crate) struct ThreadSetup {
-    /// The thread's number in the worker, from 0.
-    pub number: usize,
-    pub blueprints: Arc<Blueprints>,
+    /// Its name among the threads of the worker: `<sub-topology>-<number>`.
+    pub member: String,
+    pub blueprints: Blueprints,
     pub names: Arc<TopicNames>,
     pub cluster: Arc<dyn Cluster>,
     pub commit_interval: Duration,
@@ -109,7 +109,7 @@ pub(crate) fn start(setup: ThreadSetup, changed: Arc<Notify>) -> Result<ThreadHa
     let wake = Arc::new(Notify::new());
     let status = ThreadStatus::default();
     let (commands, inbox) = mpsc::channel();
-    let builder = std::thread::Builder::new().name(format!("worker-{}", setup.number));
+    let builder = std::thread::Builder::new().name(setup.member.clone());
     let (thread_wake, thread_status) = (Arc::clone(&wake), status.clone());
     let body = move || {
         let _ended = NotifyOnDrop(Arc::clone(&changed));
@@ -174,7 +174,7 @@ impl Thread {
     ) -> Result<Self> {
         let now = clock::now();
         Ok(Self {
-            consumer: setup.cluster.group_consumer(setup.number, Arc::clone(&wake))?,
+            consumer: setup.cluster.group_consumer(&setup.member, Arc::clone(&wake))?,
             producer: setup.cluster.producer(Arc::clone(&wake))?,
             restores: Restores::new(Arc::clone(&setup.cluster), Arc::clone(&wake)),
             next_commit: now + setup.commit_interval,

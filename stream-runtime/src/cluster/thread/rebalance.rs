@@ -74,7 +74,7 @@ impl Thread {
 
     /// Makes the tasks of newly assigned lead partitions.
     fn take_on(&mut self, partitions: &[TopicPartition]) -> Result<()> {
-        let blueprints = Arc::clone(&self.setup.blueprints);
+        let blueprints = self.setup.blueprints.clone();
         let mut inputs = Vec::new();
         for id in blueprints.tasks_led_by(partitions) {
             let blueprint = blueprints.get(id);
@@ -112,7 +112,10 @@ impl Thread {
             self.tasks.insert(id, task);
         }
         self.consumer.assign(&inputs)?;
-        info!(partitions = %Listed(partitions), tasks = self.tasks.len(), "assigned");
+        // The group says so at every rebalance, also when nothing comes.
+        if !partitions.is_empty() {
+            info!(partitions = %Listed(partitions), tasks = self.tasks.len(), "assigned");
+        }
         self.publish_status();
         Ok(())
     }

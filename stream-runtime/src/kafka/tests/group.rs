@@ -24,7 +24,7 @@ struct Member {
 
 impl Member {
     fn new(cluster: &dyn Cluster, pairs: &[(&Arc<str>, &Arc<str>)], patience: u32) -> Self {
-        let mut consumer = cluster.group_consumer(0, wake()).expect("a consumer");
+        let mut consumer = cluster.group_consumer("0", wake()).expect("a consumer");
         let leads = pairs.iter().map(|(lead, _)| Arc::clone(lead)).collect::<Vec<_>>();
         consumer.subscribe(&leads).expect("it subscribes");
         Self {
