@@ -78,7 +78,7 @@ pub(crate) fn records_are_sent(cluster: &Cluster) {
     for part in ["`inptu`", "did you mean `input`?", "\n  output", "\n  colors"] {
         assert!(output.err.contains(part), "{part}: {output:#?}");
     }
-    let output = send(&["output", "many"], None);
+    let output = send(&["output", "many", "--key", "red"], None);
     assert_eq!(
         output.code, 2,
         "what no reader could decode is not sent: {output:#?}"

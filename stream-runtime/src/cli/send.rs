@@ -28,10 +28,17 @@ pub(super) fn run<P: Program>(program: &P, settings: &Settings, flags: Flags) ->
     let topology = program.topology()?;
     let topic = find(&topology, &flags.target)?;
     let key = flags.key.map(String::into_bytes);
-    if let Some(key) = &key
-        && topic.knows_keys()
-    {
-        check(topic, "key", topic.def.key, topic.def.key_codec, key)?;
+    match &key {
+        Some(key) if topic.knows_keys() => check(topic, "key", topic.def.key, topic.def.key_codec, key)?,
+        None if needs_key(topic) => {
+            return Err(Error::config(format!(
+                "topic `{}` has keys of type `{}`: give one with `--key`, else the record goes to any partition, and \
+                 agents that need its key stop at it",
+                topic.name,
+                topic.def.key.short_name()
+            )));
+        }
+        _ => {}
     }
     let values: Box<dyn Iterator<Item = Result<Vec<u8>>>> = if flags.value == STDIN {
         Box::new(lines(std::io::stdin().lock()))
@@ -114,6 +121,12 @@ fn check(topic: &TopicNode, what: &str, of_type: TypeInfo, codec: &str, bytes: &
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a record without a key does not decode, or belongs to no partition in particular.
+fn needs_key(topic: &TopicNode) -> bool {
+    let key = topic.def.key.short_name();
+    topic.knows_keys() && key != "()" && !key.starts_with("Option<")
 }
 
 /// The types for which [`Auto`](crate::codecs::Auto) writes no JSON.

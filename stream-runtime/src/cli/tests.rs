@@ -417,11 +417,25 @@ fn records_are_sent_to_topics_and_agents() {
         ["send topic=input key=Some(\"k\") value=red"]
     );
     assert_eq!(
-        asked("send colors red"),
-        ["send topic=colors-colors key=None value=red"]
+        asked("send colors red -k red"),
+        ["send topic=colors-colors key=Some(\"red\") value=red"]
     );
-    assert_eq!(asked("send colors-colors red"), asked("send @count_colors red"));
-    assert_eq!(asked("send output -5"), ["send topic=output key=None value=-5"]);
+    assert_eq!(
+        asked("send colors-colors red -k red"),
+        asked("send @count_colors red -k red")
+    );
+    assert_eq!(
+        asked("send output -5 -k red"),
+        ["send topic=output key=Some(\"red\") value=-5"]
+    );
+    assert_eq!(asked("send input red"), ["send topic=input key=None value=red"]);
+}
+
+#[test]
+fn a_topic_with_keys_is_not_sent_records_without_one() {
+    let error = run("send colors red").outcome.expect_err("there is no key");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("`--key`"), "{error}");
 }
 
 #[test]
@@ -443,7 +457,7 @@ fn targets_that_are_unknown_are_answered_with_the_known() {
 
 #[test]
 fn values_that_cannot_be_read_are_not_sent() {
-    let seen = run("send output red");
+    let seen = run("send output red -k red");
     let error = seen.outcome.expect_err("a number is wanted");
     assert!(
         error
