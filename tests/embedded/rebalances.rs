@@ -201,3 +201,38 @@ fn inputs_of_one_sub_topology_keep_the_same_partition_numbers_on_every_worker() 
     let expected = ["100", "70", "75", "0"].map(|balance| (balance.to_owned(), 20));
     assert_eq!(counted, expected.into());
 }
+
+/// Read again by key.
+#[topic(internal, partitions = 8)]
+static REBALANCES_BY_KEY: Topic<String, String>;
+
+#[agent(topic = "visits")]
+async fn hand_on(Key(guest): Key<String>, value: String) {
+    REBALANCES_BY_KEY.send(&guest, &value).await;
+}
+
+#[agent(topic = REBALANCES_BY_KEY)]
+async fn take_in(_value: String) {}
+
+#[test]
+fn every_sub_topology_is_shared_evenly() {
+    let bench = Bench::new(&[("visits", 4)]);
+    let agents = || [hand_on::agent(), take_in::agent()];
+    let first = bench.start(agents());
+    wait_until("the first has all", || tasks(&first) == 12);
+    let second = bench.start(agents());
+    let has_half = |running: &Running| {
+        let of = |name: &str| {
+            running
+                .running_tasks()
+                .iter()
+                .filter(|task| task.starts_with(name))
+                .count()
+        };
+        (of("visits/"), of("rebalances-by-key/")) == (2, 4)
+    };
+    wait_until("each has half of both", || has_half(&first) && has_half(&second));
+    first.stop().expect("all is well");
+    wait_until("the second has all", || tasks(&second) == 12);
+    second.stop().expect("all is well");
+}
