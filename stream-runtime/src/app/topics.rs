@@ -35,7 +35,7 @@ pub(super) fn ready(
     }
     let plan = wait_for_externals(topology, settings, admin, cancel)?;
     create_all(admin, &plan.create)?;
-    let complaints = complaints(admin, &plan)?;
+    let complaints = complaints(admin, plan.check.iter().chain(&plan.create))?;
     if complaints.is_empty() {
         Ok(plan)
     } else {
@@ -107,14 +107,18 @@ fn wait_for_externals(
     }
 }
 
-fn plan(topology: &Topology, settings: &Settings, admin: &dyn Admin) -> Result<TopicPlan> {
-    let existing: BTreeMap<_, _> = admin
-        .topics(None, ANSWER)?
+/// How many partitions each topic on the broker has.
+fn counts_on_broker(admin: &dyn Admin) -> Result<BTreeMap<String, u32>> {
+    let topics = admin.topics(None, ANSWER)?;
+    Ok(topics
         .into_iter()
         .map(|topic| (topic.name, topic.partitions))
-        .collect();
+        .collect())
+}
+
+fn plan(topology: &Topology, settings: &Settings, admin: &dyn Admin) -> Result<TopicPlan> {
     topology.plan(
-        &existing,
+        &counts_on_broker(admin)?,
         &PlanDefaults {
             partitions: settings.partitions,
             replication: settings.replication,
@@ -183,16 +187,15 @@ fn create_all(admin: &dyn Admin, specs: &[TopicSpec]) -> Result<Vec<CreateOutcom
     )))
 }
 
-/// What is wrong with internal topics that exist.
-fn complaints(admin: &dyn Admin, plan: &TopicPlan) -> Result<Vec<String>> {
+/// What is wrong with those of these internal topics that exist.
+fn complaints<'a>(admin: &dyn Admin, specs: impl IntoIterator<Item = &'a TopicSpec>) -> Result<Vec<String>> {
+    let counts = counts_on_broker(admin)?;
     let mut complaints = Vec::new();
-    for spec in plan.check.iter().chain(&plan.create) {
-        let described = admin.topics(Some(std::slice::from_ref(&spec.name)), ANSWER)?;
-        let Some(described) = described.first() else {
-            continue;
-        };
-        let config = admin.topic_config(&spec.name, ANSWER)?;
-        complaints.extend(check_existing(spec, described.partitions, &config));
+    for spec in specs {
+        if let Some(count) = counts.get(&spec.name) {
+            let config = admin.topic_config(&spec.name, ANSWER)?;
+            complaints.extend(check_existing(spec, *count, &config));
+        }
     }
     Ok(complaints)
 }
@@ -219,13 +222,7 @@ pub(crate) fn check_topics(
     let plan = plan(topology, settings, admin)?;
     Ok(TopicsReport {
         missing: missing(topology, settings, &plan),
-        complaints: complaints(
-            admin,
-            &TopicPlan {
-                create: Vec::new(),
-                ..plan.clone()
-            },
-        )?,
+        complaints: complaints(admin, &plan.check)?,
         to_create: plan.create,
         present: plan.check,
     })
