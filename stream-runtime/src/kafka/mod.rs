@@ -82,13 +82,34 @@ pub(crate) enum CommitOutcome {
     Failed(String),
 }
 
+/// Who a consumer is in its group at this moment: goes with the offsets of a transaction, so that the broker
+/// refuses those of a generation that has passed. Made by one client and read by another of the same kind.
+pub(crate) struct GroupMembership(pub(crate) Box<dyn std::any::Any + Send>);
+
+/// How a step of a transaction ended.
+#[derive(Debug)]
+pub(crate) enum TransactionOutcome {
+    /// It is done: the id is this producer's own, or everything is committed, or everything is aborted.
+    Done,
+    /// It cannot be committed, nothing of it will be seen, and the producer goes on after an abort.
+    Abort(String),
+    /// Another has the id, or the group has gone on without this member: nothing of the transaction will be
+    /// seen. The producer is of no more use.
+    Fenced(String),
+    /// Whether it was committed is not known, since the broker did not answer in time. The producer is of no more
+    /// use. Once another with the same id is initialised it is decided, and the committed offsets tell how.
+    Unknown(String),
+    /// It never will work: the reader must change something.
+    Failed(String),
+}
+
 /// Where records go as they are read.
 pub(crate) trait RecordSink {
     /// Takes one record; its bytes are gone when this returns.
     fn record(&mut self, record: RecordRef<'_>);
 
     /// The reader of this partition stands at the end of it: every record below `offset` was given, or is
-    /// no record (transaction markers and compaction leave gaps). Given by [`PartitionReader`] alone.
+    /// no record (transaction markers and compaction leave gaps), and no transaction below it is open. Given by [`PartitionReader`] alone.
     fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {
         let _ = (topic, partition, offset);
     }
@@ -145,6 +166,22 @@ pub(crate) trait GroupConsumer {
     /// How the commit that was started ended; `None` while it has not.
     fn commit_outcome(&mut self) -> Option<CommitOutcome>;
 
+    /// Starts to ask what the group has committed for these partitions, with the metadata. Offsets that an open
+    /// transaction may still change are waited for. The answer comes from [`committed`](Self::committed) after
+    /// some [`poll`](Self::poll). One question at a time; another one replaces it.
+    fn fetch_committed(&mut self, partitions: &[TopicPartition]) -> Result<()>;
+
+    /// The answer, one for each partition in the order of the question (`None` where nothing is committed);
+    /// `None` while there is no answer. What keeps the client from an answer it tries again by itself.
+    fn committed(&mut self) -> Option<Vec<Option<CommitOffset>>>;
+
+    /// Reads these partitions, which are assigned, from other offsets on. What was fetched before is dropped: the
+    /// next record of such a partition that a [`poll`](Self::poll) gives is from there.
+    fn seek(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()>;
+
+    /// Who this is in the group now.
+    fn membership(&self) -> Option<GroupMembership>;
+
     /// Leaves the group (a static member does not) and closes, waiting for at most `deadline`. Partitions
     /// that are still assigned are given up without a commit.
     fn close(self: Box<Self>, deadline: Duration);
@@ -192,11 +229,41 @@ pub(crate) trait Producer {
     /// The first delivery that failed for good since the last call. Nothing sent before it may be committed.
     fn take_failure(&mut self) -> Option<String>;
 
+    /// Notes the acknowledgements of this topic's records from now on, for [`acknowledged`](Self::acknowledged).
+    fn follow(&mut self, topic: &Arc<str>);
+
+    /// The offset behind the last acknowledged record of a partition of a topic that is followed. `None` before the
+    /// first, and when the broker did not say.
+    fn acknowledged(&self, topic: &str, partition: i32) -> Option<i64>;
+
     /// Drops everything that is queued or in flight.
     fn purge(&mut self);
 
     /// Waits until everything is delivered, at most this long. True when it is.
     fn flush(&mut self, deadline: Duration) -> bool;
+}
+
+/// A producer whose records are seen together with the offsets they came from, or not at all.
+///
+/// Each step but [`begin`](Self::begin) is started by a call that returns at once, and ends with an
+/// [`outcome`](Self::outcome), for which the wake-up is notified. One step at a time. Each ends within a deadline of
+/// the implementation, whatever the brokers do.
+pub(crate) trait TransactionalProducer: Producer {
+    /// Starts to make the id this producer's own: an older one is fenced, and its open transaction ended.
+    fn init(&mut self);
+
+    /// Begins a transaction. Records are sent within one only.
+    fn begin(&mut self) -> Result<()>;
+
+    /// Starts to commit what was sent since [`begin`](Self::begin), together with these offsets of this member.
+    /// The owner has waited for [`in_flight`](Producer::in_flight) to be zero.
+    fn commit(&mut self, offsets: &[CommitOffset], member: GroupMembership);
+
+    /// Starts to abort it, whatever is still in flight included.
+    fn abort(&mut self);
+
+    /// How the step that was started ended; `None` while it has not.
+    fn outcome(&mut self) -> Option<TransactionOutcome>;
 }
 
 /// A producer for sends from outside agents: shared by threads, every record acknowledged.
@@ -255,6 +322,10 @@ pub(crate) trait Admin: Send + Sync {
     /// Creates topics; one outcome each, in order. Those that are created have leaders when this returns.
     fn create_topics(&self, topics: &[TopicSpec], timeout: Duration) -> Result<Vec<CreateOutcome>>;
 
+    /// What tells each topic from another one that had or will have its name; `None` where there is no such topic
+    /// or the broker has no such thing.
+    fn topic_ids(&self, names: &[String], timeout: Duration) -> Result<Vec<Option<String>>>;
+
     /// The settings of a topic, by name.
     fn topic_config(&self, topic: &str, timeout: Duration) -> Result<Vec<(String, String)>>;
 
@@ -306,6 +377,13 @@ pub(crate) trait Cluster: Send + Sync {
     /// one member's alone, so this is added to it.
     fn group_consumer(&self, member: &str, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>>;
     fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>>;
+    /// `id` is the `transactional.id`, which at most one live producer has.
+    fn transactional_producer(
+        &self,
+        id: &str,
+        timeout: Duration,
+        wake: Arc<Notify>,
+    ) -> Result<Box<dyn TransactionalProducer>>;
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>>;
     fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>>;
     fn admin(&self) -> Result<Arc<dyn Admin>>;
