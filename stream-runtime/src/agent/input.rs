@@ -18,6 +18,8 @@ pub(crate) struct InputBuffer {
     records: VecDeque<Stored>,
     /// The offset after the last record that was removed.
     done_to: Option<i64>,
+    /// Where reading began: the committed offset, or that of the first record that came.
+    first_offset: Option<i64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -45,11 +47,13 @@ impl InputBuffer {
             consumed: 0,
             records: VecDeque::new(),
             done_to: None,
+            first_offset: None,
         }
     }
 
     pub(crate) fn push(&mut self, record: RecordRef<'_>) {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a record is smaller than 2 GiB");
+        self.first_offset.get_or_insert(record.offset);
         let start = self.bytes.len();
         self.bytes.extend_from_slice(record.key.unwrap_or_default());
         self.bytes.extend_from_slice(record.value.unwrap_or_default());
@@ -119,12 +123,29 @@ impl InputBuffer {
         self.bytes.len() - self.consumed
     }
 
-    /// The offset to commit: that of the first record that is not done; `None` before any was.
+    /// Says what the group has committed: everything before `offset` is done.
+    pub(crate) fn start_at(&mut self, offset: i64) {
+        self.done_to.get_or_insert(offset);
+        self.first_offset.get_or_insert(offset);
+    }
+
+    /// Where reading began.
+    pub(crate) fn first_offset(&self) -> Option<i64> {
+        self.first_offset
+    }
+
+    /// The offset of the first record that is not done, if there is one.
+    pub(crate) fn head_offset(&self) -> Option<i64> {
+        self.records.front().map(|head| head.offset)
+    }
+
+    /// The offset to commit: that of the first record that is not done; `None` before any was and where nothing is
+    /// committed.
     ///
     /// With records waiting it is the head's, which steps over gaps that compaction and markers leave.
     pub(crate) fn committable(&self) -> Option<i64> {
         let done_to = self.done_to?;
-        Some(self.records.front().map_or(done_to, |head| head.offset))
+        Some(self.head_offset().unwrap_or(done_to))
     }
 }
 

@@ -82,6 +82,11 @@ impl Outbox {
         self.sent < self.sealed
     }
 
+    /// How many bytes wait, those of the open record included.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Hands sealed sends to `send` until it declines one.
     pub(crate) fn drain(&mut self, mut send: impl FnMut(OutgoingRecord<'_>) -> bool) {
         while self.sent < self.sealed {

@@ -8,10 +8,11 @@ use tokio::sync::Notify;
 use tracing::info;
 
 use super::running::{Parts, Running};
-use super::settings::{BrokerAddress, Settings};
-use super::{App, topics};
+use super::settings::{BrokerAddress, ProcessingGuarantee, Settings};
+use super::{App, changelogs, topics};
 use crate::agent::context::TopicNames;
-use crate::cluster::plan::{Blueprint, Blueprints};
+use crate::cluster::output::Guarantee;
+use crate::cluster::plan::{Blueprint, Blueprints, Changelog, TablePlan};
 use crate::cluster::thread::{self, ThreadSetup};
 use crate::error::{Error, Result};
 use crate::kafka::cluster::RdKafkaCluster;
@@ -144,24 +145,28 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         producer: connection.cluster.acknowledged_producer()?,
     });
     let changed = Arc::new(Notify::new());
+    let changelogs = changelogs::facts(&topology, admin.as_ref())?;
+    let worker = settings.instance_id.clone().unwrap_or_default();
     let max_record_bytes = settings
         .kafka
         .get("message.max.bytes")
         .and_then(|bytes| bytes.parse().ok());
     // Members of their own for each sub-topology, since the group shares partitions out by their number alone: a
     // member of several could get all of one and nothing of another.
-    let members = blueprints(&topology, &plan).flat_map(|blueprint| {
+    let members = blueprints(&topology, &plan, &changelogs).flat_map(|blueprint| {
         let member = move |number| (format!("{}-{number}", blueprint.name), blueprint.clone());
         (0..settings.threads).map(member)
     });
     let threads = members.map(|(member, blueprint)| {
         thread::start(
             ThreadSetup {
+                transactional_id: format!("{id}-{worker}-{member}"),
                 member,
                 blueprints: Blueprints(vec![blueprint]),
                 names: Arc::clone(&names),
                 cluster: Arc::clone(&connection.cluster),
-                commit_interval: settings.commit_interval,
+                guarantee: guarantee(settings),
+                commit_interval: settings.commit_interval(),
                 revoke_timeout: (settings.max_poll_interval / 5).min(settings.session_timeout / 2),
                 shutdown_timeout: settings.shutdown_timeout,
                 max_record_bytes: max_record_bytes.unwrap_or(MAX_RECORD_BYTES),
@@ -183,6 +188,15 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     }))
 }
 
+fn guarantee(settings: &Settings) -> Guarantee {
+    match settings.processing_guarantee {
+        ProcessingGuarantee::AtLeastOnce => Guarantee::AtLeastOnce,
+        ProcessingGuarantee::ExactlyOnce => Guarantee::ExactlyOnce {
+            transaction_timeout: settings.transaction_timeout,
+        },
+    }
+}
+
 /// Declared topics as they are on the broker.
 fn names(topology: &Topology, plan: &TopicPlan) -> TopicNames {
     let names = topology
@@ -194,7 +208,11 @@ fn names(topology: &Topology, plan: &TopicPlan) -> TopicNames {
 }
 
 /// What the tasks are made of.
-fn blueprints<'a>(topology: &'a Topology, plan: &'a TopicPlan) -> impl Iterator<Item = Blueprint> + 'a {
+fn blueprints<'a>(
+    topology: &'a Topology,
+    plan: &'a TopicPlan,
+    changelogs: &'a [Changelog],
+) -> impl Iterator<Item = Blueprint> + 'a {
     let blueprint = move |(sub, count): (&SubTopology, &u32)| Blueprint {
         partitions: *count,
         name: sub.name.clone(),
@@ -218,9 +236,9 @@ fn blueprints<'a>(topology: &'a Topology, plan: &'a TopicPlan) -> impl Iterator<
         tables: sub
             .tables
             .iter()
-            .map(|table| {
-                let node = &topology.tables[*table];
-                (node.entry, Arc::clone(&node.changelog))
+            .map(|table| TablePlan {
+                entry: topology.tables[*table].entry,
+                changelog: changelogs[*table].clone(),
             })
             .collect(),
     };

@@ -2,6 +2,7 @@
 //!
 //! Not here: the command line ([`crate::cli`]).
 
+mod changelogs;
 mod feed;
 mod launch;
 mod running;

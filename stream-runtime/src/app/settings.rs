@@ -9,6 +9,7 @@
 mod address;
 mod check;
 mod file;
+mod guarantee;
 mod layer;
 mod value;
 
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 pub use address::BrokerAddress;
+pub use guarantee::ProcessingGuarantee;
 pub use layer::Layer;
 use layer::Name;
 use value::Value;
@@ -149,8 +151,18 @@ settings! {
     /// The number of replicas of the topics the program creates. Without it, the broker's default.
     replication: Option<u16> = "",
 
-    /// The time between two commits of a task. Shorter repeats less after a crash, longer costs less.
-    commit_interval: Duration = "1s",
+    /// How results relate to inputs: `at_least_once` loses nothing and may repeat outputs after a crash;
+    /// `exactly_once` puts outputs, tables and offsets into one transaction, seen whole or not at all by those who
+    /// read with `isolation.level=read_committed`.
+    processing_guarantee: ProcessingGuarantee = "at_least_once",
+
+    /// The time between two commits of a task. Shorter repeats less after a crash, and with `exactly_once` shows
+    /// outputs sooner; longer costs less. Without it, `1s`, and `100ms` with `exactly_once`.
+    commit_interval: Option<Duration> = "",
+
+    /// With `exactly_once`: how long a transaction may stay open before the broker aborts it. Others wait for it as
+    /// long after a crash, to read the outputs and to take over the partitions.
+    transaction_timeout: Duration = "10s",
 
     /// The silence after which the group gives a worker's partitions to others.
     session_timeout: Duration = "45s",
@@ -242,6 +254,15 @@ impl Settings {
     pub(crate) fn raw_rows(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         let rows = self.kafka.iter();
         rows.map(|(name, value)| (name.as_str(), value.as_str(), self.source(&layer::raw_name(name))))
+    }
+
+    /// The time between two commits, given or by the guarantee.
+    pub fn commit_interval(&self) -> Duration {
+        let by_guarantee = match self.processing_guarantee {
+            ProcessingGuarantee::AtLeastOnce => Duration::from_secs(1),
+            ProcessingGuarantee::ExactlyOnce => Duration::from_millis(100),
+        };
+        self.commit_interval.unwrap_or(by_guarantee)
     }
 
     /// Which cluster [`broker`](Self::broker) names.

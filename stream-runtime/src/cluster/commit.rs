@@ -1,18 +1,29 @@
-//! One commit of a thread: changelog and outputs acknowledged, then offsets, then the stores.
+//! One commit of a thread: outputs and changelog acknowledged, then offsets, then the stores.
 //!
-//! At-least-once: a crash before the offsets are stored repeats records, it never loses one. The commit is a
-//! state that the thread's loop steps; no step waits.
+//! At-least-once stores the offsets when everything before them is acknowledged: a crash repeats records and never
+//! loses one. Exactly-once puts outputs, changelog and offsets into one transaction: a crash leaves all or
+//! nothing. Either way the store follows last, and so holds nothing that is not committed.
+//!
+//! The commit is a state that the thread's loop steps; no step waits. Meanwhile agents go on; what they send is
+//! kept back while it would get into the commit that is under way.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
+use super::crash;
+use super::cut::Cut;
+use super::output::Output;
 use super::plan::{Blueprints, TaskId};
 use super::task::Task;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::kafka::{CommitOffset, CommitOutcome, GroupConsumer, OutgoingRecord, Producer, SendOutcome};
+use crate::kafka::{
+    CommitOffset, CommitOutcome, GroupConsumer, OutgoingRecord, Producer, SendOutcome, TopicPartition,
+    TransactionOutcome,
+};
 use crate::store::Batch;
 
 /// The wait before offsets are sent again.
@@ -21,6 +32,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 const DELIVERY_STEP: Duration = Duration::from_millis(1);
 /// How often a commit that does not come through is complained about.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Transactions that fail one after the other before the worker gives up: what does not pass is not healed by trying.
+const FAILURES: u32 = 8;
+/// The wait before the first of them is tried again; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A commit under way, or none.
 #[derive(Debug, Default)]
@@ -35,6 +50,17 @@ pub(crate) enum Commit {
     Storing(Round),
     /// The offsets are sent again at this time.
     Waiting(Round, Instant),
+    /// The transaction, offsets included, is being committed.
+    Ending(Round),
+    /// The transaction is being aborted, and then processed again.
+    Aborting,
+    /// The producer was of no more use, and a fresh one makes its name its own. Of this round it is not known whether
+    /// it was committed.
+    Renewing(Option<Round>),
+    /// A fresh producer is made at this time.
+    Pausing(Option<Round>, Instant),
+    /// The committed offsets tell whether the round was committed.
+    Looking(Round),
 }
 
 /// The tasks that take part in a commit, and what it brings them to.
@@ -48,6 +74,7 @@ pub(crate) struct Round {
 struct Part {
     task: TaskId,
     offsets: Vec<CommitOffset>,
+    cut: Cut,
     batch: Batch,
 }
 
@@ -55,16 +82,19 @@ impl Part {
     /// Sends changelog records from number `first` on; gives how many the producer took.
     fn hand_over(&self, first: usize, bench: &mut Bench<'_>) -> Result<usize> {
         let tables = &bench.blueprints.get(self.task).tables;
+        let producer = bench.output.producer();
         let mut taken = 0;
         for change in self.batch.writes().skip(first) {
-            let (table, changelog) = &tables[change.table];
-            let outcome = bench.producer.send(OutgoingRecord {
+            let table = &tables[change.table];
+            let changelog = &table.changelog.topic;
+            let outcome = producer.send(OutgoingRecord {
                 topic: changelog,
                 partition: Some(self.task.partition),
                 key: Some(change.key),
                 value: change.value,
                 headers: &[],
-                timestamp: Some(change.timestamp),
+                // Not the event's: how long records have been there decides what may be compacted away.
+                timestamp: None,
             });
             match outcome {
                 SendOutcome::Queued => taken += 1,
@@ -75,12 +105,49 @@ impl Part {
                          nothing was committed: {reason}. Keep less under one key, or raise `message.max.bytes` here \
                          (`--set message.max.bytes=…`) and `max.message.bytes` of the changelog",
                         String::from_utf8_lossy(change.key),
-                        (table.def)().name
+                        table.name()
                     )));
                 }
             }
         }
         Ok(taken)
+    }
+
+    /// Everything is acknowledged: notes where that leaves the changelogs, for the offsets and for the store.
+    fn seal(&mut self, blueprints: &Blueprints, producer: &dyn Producer) {
+        let tables = &blueprints.get(self.task).tables;
+        let mut written = vec![false; tables.len()];
+        for change in self.batch.writes() {
+            written[change.table] = true;
+        }
+        for (number, table) in tables.iter().enumerate() {
+            let name = table.name();
+            if written[number] {
+                match producer.acknowledged(&table.changelog.topic, self.task.partition) {
+                    Some(offset) => drop(self.cut.changelogs.insert(name.to_owned(), offset)),
+                    None => drop(self.cut.changelogs.remove(name)),
+                }
+            }
+            if let Some(offset) = self.cut.changelogs.get(name) {
+                self.batch.set_changelog_offset(number, *offset);
+            }
+        }
+        let inputs = self.offsets.iter();
+        self.batch
+            .set_inputs(inputs.map(|offset| (Arc::clone(&offset.at.topic), offset.offset)));
+        let text = self.cut.to_string();
+        for offset in &mut self.offsets {
+            offset.metadata.clone_from(&text);
+        }
+    }
+
+    /// Whether this is what the group has committed.
+    fn is_in(&self, committed: &BTreeMap<&TopicPartition, &CommitOffset>) -> bool {
+        let texts = self.offsets.iter().filter_map(|offset| {
+            let found = committed.get(&offset.at)?;
+            Some(found.metadata.as_str())
+        });
+        Cut::newest(texts).is_some_and(|cut| cut.number >= self.cut.number)
     }
 }
 
@@ -89,55 +156,92 @@ pub(crate) struct Bench<'a> {
     pub blueprints: &'a Blueprints,
     pub tasks: &'a mut BTreeMap<TaskId, Task>,
     pub consumer: &'a mut dyn GroupConsumer,
-    pub producer: &'a mut dyn Producer,
+    pub output: &'a mut Output,
+    /// Transactions that failed since the last that did not.
+    pub failures: &'a mut u32,
+}
+
+/// What the thread has to do after a step.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stepped {
+    /// Nothing moved.
+    Still,
+    Moved,
+    /// What these tasks have done since their last commit was never done: they begin there again.
+    Rewind(Vec<TaskId>),
 }
 
 impl Commit {
+    /// The commit of a thread that begins: with transactions there is none before the producer is ready.
+    pub(crate) fn at_start(output: &Output) -> Self {
+        if output.is_transactional() {
+            Self::Renewing(None)
+        } else {
+            Self::None
+        }
+    }
+
     pub(crate) fn is_none(&self) -> bool {
         matches!(self, Self::None)
     }
 
-    /// Whether sends must wait: everything queued so far has to be acknowledged.
+    /// Whether what agents send must wait: it would get into the commit that is under way, or there is nothing to send
+    /// it in.
     pub(crate) fn holds_sends(&self) -> bool {
-        matches!(self, Self::Staging { .. } | Self::Delivering(_))
+        !matches!(self, Self::None | Self::Storing(_) | Self::Waiting(..))
     }
 
     /// Whether a task takes part.
     pub(crate) fn covers(&self, task: TaskId) -> bool {
+        self.round()
+            .is_some_and(|round| round.parts.iter().any(|part| part.task == task))
+    }
+
+    fn round(&self) -> Option<&Round> {
         match self {
-            Self::None => false,
+            Self::None | Self::Aborting => None,
+            Self::Renewing(round) | Self::Pausing(round, _) => round.as_ref(),
             Self::Staging { round, .. }
             | Self::Delivering(round)
             | Self::Storing(round)
-            | Self::Waiting(round, _) => round.parts.iter().any(|part| part.task == task),
+            | Self::Waiting(round, _)
+            | Self::Ending(round)
+            | Self::Looking(round) => Some(round),
         }
     }
 
-    /// Begins a commit of tasks that stand at a cut.
-    pub(crate) fn begin(tasks: &mut BTreeMap<TaskId, Task>, at_cut: &[TaskId]) -> Result<Self> {
+    fn round_mut(&mut self) -> Option<&mut Round> {
+        match self {
+            Self::None | Self::Aborting => None,
+            Self::Renewing(round) | Self::Pausing(round, _) => round.as_mut(),
+            Self::Staging { round, .. }
+            | Self::Delivering(round)
+            | Self::Storing(round)
+            | Self::Waiting(round, _)
+            | Self::Ending(round)
+            | Self::Looking(round) => Some(round),
+        }
+    }
+
+    /// Begins a commit of all tasks that have something to commit. Everything they sent is with the producer.
+    pub(crate) fn begin(tasks: &mut BTreeMap<TaskId, Task>) -> Result<Self> {
         let mut parts = Vec::new();
-        for id in at_cut {
-            let Some(task) = tasks.get_mut(id) else {
+        for (id, task) in tasks {
+            let mut batch = Batch::default();
+            let Some((offsets, cut)) = task.stage(&mut batch)? else {
                 continue;
             };
-            let mut batch = Batch::default();
-            task.stage_into(&mut batch)?;
-            let offsets = task.cut();
-            if offsets.is_empty() && batch.is_empty() {
-                task.hold = false;
-            } else {
-                // Until the store has the batch, an agent could read past it.
-                task.hold = true;
-                parts.push(Part {
-                    task: *id,
-                    offsets,
-                    batch,
-                });
-            }
+            parts.push(Part {
+                task: *id,
+                offsets,
+                cut,
+                batch,
+            });
         }
         if parts.is_empty() {
             return Ok(Self::None);
         }
+        crash::point("outputs");
         let round = Round {
             parts,
             complained: clock::now(),
@@ -149,75 +253,116 @@ impl Commit {
         })
     }
 
-    /// Goes on as far as it can. Returns whether anything moved.
-    pub(crate) fn step(&mut self, bench: &mut Bench<'_>) -> Result<bool> {
-        let mut moved = false;
+    /// Goes on as far as it can.
+    pub(crate) fn step(&mut self, bench: &mut Bench<'_>) -> Result<Stepped> {
+        let mut stepped = Stepped::Still;
         loop {
             let before = std::mem::take(self);
-            let (next, on) = before.advance(bench)?;
+            let (next, this) = before.advance(bench)?;
             *self = next;
-            moved |= on;
-            if !on || self.is_none() {
-                return Ok(moved);
+            match this {
+                Stepped::Still => return Ok(stepped),
+                Stepped::Rewind(tasks) => return Ok(Stepped::Rewind(tasks)),
+                Stepped::Moved => stepped = Stepped::Moved,
+            }
+            if self.is_none() {
+                return Ok(stepped);
             }
         }
     }
 
-    fn advance(self, bench: &mut Bench<'_>) -> Result<(Self, bool)> {
+    fn advance(self, bench: &mut Bench<'_>) -> Result<(Self, Stepped)> {
         match self {
-            Self::None => Ok((Self::None, false)),
+            Self::None => Ok((Self::None, Stepped::Still)),
             Self::Staging { round, part, write } => Self::stage(round, part, write, bench),
-            Self::Delivering(round) => {
-                if let Some(failure) = bench.producer.take_failure() {
-                    return Err(Error::broker(format!(
-                        "a record could not be delivered, so nothing was committed: {failure}"
-                    )));
-                }
-                match bench.producer.in_flight() {
-                    0 => Ok((Self::store(round, bench)?, true)),
-                    _ => Ok((Self::Delivering(round), false)),
-                }
-            }
+            Self::Delivering(round) => Self::deliver(round, bench),
             Self::Storing(round) => match bench.consumer.commit_outcome() {
-                None => Ok((Self::Storing(round), false)),
-                Some(outcome) => Ok((Self::stored(round, outcome, bench)?, true)),
+                None => Ok((Self::Storing(round), Stepped::Still)),
+                Some(outcome) => Ok((Self::stored(round, outcome, bench)?, Stepped::Moved)),
             },
-            Self::Waiting(round, at) if clock::now() < at => Ok((Self::Waiting(round, at), false)),
-            Self::Waiting(round, _) => Ok((Self::store(round, bench)?, true)),
+            Self::Waiting(round, at) if clock::now() < at => Ok((Self::Waiting(round, at), Stepped::Still)),
+            Self::Waiting(round, _) => Ok((Self::store(round, bench)?, Stepped::Moved)),
+            Self::Ending(round) => match bench.output.outcome() {
+                None => Ok((Self::Ending(round), Stepped::Still)),
+                Some(outcome) => Self::ended(round, outcome, bench),
+            },
+            Self::Aborting => match bench.output.outcome() {
+                None => Ok((Self::Aborting, Stepped::Still)),
+                Some(outcome) => Self::aborted(outcome, bench),
+            },
+            Self::Renewing(round) => match bench.output.outcome() {
+                None => Ok((Self::Renewing(round), Stepped::Still)),
+                Some(outcome) => Self::renewed(round, outcome, bench),
+            },
+            Self::Pausing(round, at) if clock::now() < at => Ok((Self::Pausing(round, at), Stepped::Still)),
+            Self::Pausing(round, _) => {
+                bench.output.renew()?;
+                Ok((Self::Renewing(round), Stepped::Moved))
+            }
+            // The thread asks, and calls `looked`.
+            Self::Looking(round) => Ok((Self::Looking(round), Stepped::Still)),
         }
     }
 
     /// Hands changelog records to the producer, until it takes no more.
-    fn stage(round: Round, mut part: usize, mut write: usize, bench: &mut Bench<'_>) -> Result<(Self, bool)> {
+    fn stage(
+        round: Round,
+        mut part: usize,
+        mut write: usize,
+        bench: &mut Bench<'_>,
+    ) -> Result<(Self, Stepped)> {
         while let Some(current) = round.parts.get(part) {
             write += current.hand_over(write, bench)?;
             if write < current.batch.len() {
-                return Ok((Self::Staging { round, part, write }, false));
+                return Ok((Self::Staging { round, part, write }, Stepped::Still));
             }
             part += 1;
             write = 0;
         }
-        Ok((Self::Delivering(round), true))
+        Ok((Self::Delivering(round), Stepped::Moved))
+    }
+
+    fn deliver(mut round: Round, bench: &mut Bench<'_>) -> Result<(Self, Stepped)> {
+        let transactional = bench.output.is_transactional();
+        let producer = bench.output.producer();
+        if let Some(failure) = producer.take_failure() {
+            if transactional {
+                return Self::abort(&failure, bench);
+            }
+            return Err(Error::broker(format!(
+                "a record could not be delivered, so nothing was committed: {failure}"
+            )));
+        }
+        if producer.in_flight() > 0 {
+            return Ok((Self::Delivering(round), Stepped::Still));
+        }
+        crash::point("changelog");
+        for part in &mut round.parts {
+            part.seal(bench.blueprints, producer);
+        }
+        if !transactional {
+            return Ok((Self::store(round, bench)?, Stepped::Moved));
+        }
+        let Some(member) = bench.consumer.membership() else {
+            return Self::abort("this worker is no member of its group at the moment", bench);
+        };
+        let offsets = round.offsets();
+        crash::point("before-end-transaction");
+        bench.output.end(&offsets, member);
+        Ok((Self::Ending(round), Stepped::Moved))
     }
 
     fn store(round: Round, bench: &mut Bench<'_>) -> Result<Self> {
-        let offsets: Vec<_> = round
-            .parts
-            .iter()
-            .flat_map(|part| part.offsets.iter().cloned())
-            .collect();
-        bench.consumer.commit(&offsets)?;
+        crash::point("before-offsets");
+        bench.consumer.commit(&round.offsets())?;
         Ok(Self::Storing(round))
     }
 
     fn stored(mut round: Round, outcome: CommitOutcome, bench: &mut Bench<'_>) -> Result<Self> {
         match outcome {
             CommitOutcome::Done => {
-                for part in &round.parts {
-                    if let Some(task) = bench.tasks.get_mut(&part.task) {
-                        task.committed(&part.offsets, &part.batch)?;
-                    }
-                }
+                crash::point("after-offsets");
+                round.apply(bench.tasks)?;
                 Ok(Self::None)
             }
             // A generation that has passed shows in a rebalance event soon: either the partitions are lost, and
@@ -238,38 +383,193 @@ impl Commit {
         }
     }
 
-    /// Takes tasks out of the commit: nothing of them may be written any more.
-    pub(crate) fn forget(&mut self, lost: &[TaskId]) {
-        let keep = |round: &mut Round| round.parts.retain(|part| !lost.contains(&part.task));
-        match self {
-            Self::None => return,
-            Self::Staging { round, part, write } => {
-                // Parts before the present one may go: begin with the first again, changelog writes may repeat.
-                keep(round);
-                (*part, *write) = (0, 0);
+    fn ended(
+        round: Round,
+        outcome: TransactionOutcome,
+        bench: &mut Bench<'_>,
+    ) -> Result<(Self, Stepped)> {
+        match outcome {
+            TransactionOutcome::Done => {
+                crash::point("after-end-transaction");
+                *bench.failures = 0;
+                round.apply(bench.tasks)?;
+                bench.output.begin()?;
+                Ok((Self::None, Stepped::Moved))
             }
-            Self::Delivering(round) | Self::Storing(round) | Self::Waiting(round, _) => keep(round),
+            TransactionOutcome::Abort(reason) => Self::abort(&reason, bench),
+            TransactionOutcome::Fenced(reason) => {
+                Ok((Self::renew(None, &reason, bench)?, rewind_all(bench)))
+            }
+            TransactionOutcome::Unknown(reason) => {
+                let next = Self::renew(Some(round), &reason, bench)?;
+                Ok((next, Stepped::Moved))
+            }
+            TransactionOutcome::Failed(reason) => Err(failed(&reason)),
         }
-        let empty = match self {
-            Self::None => true,
-            // An answer is still to come for it.
-            Self::Storing(_) => false,
-            Self::Staging { round, .. } | Self::Delivering(round) | Self::Waiting(round, _) => {
-                round.parts.is_empty()
+    }
+
+    /// Starts to abort the transaction.
+    fn abort(reason: &str, bench: &mut Bench<'_>) -> Result<(Self, Stepped)> {
+        count_failure(bench.failures, reason)?;
+        warn!("the transaction is aborted and its records are processed again: {reason}");
+        bench.output.abort();
+        Ok((Self::Aborting, Stepped::Moved))
+    }
+
+    fn aborted(outcome: TransactionOutcome, bench: &mut Bench<'_>) -> Result<(Self, Stepped)> {
+        let next = match outcome {
+            TransactionOutcome::Done => {
+                bench.output.begin()?;
+                Self::None
             }
+            TransactionOutcome::Abort(reason)
+            | TransactionOutcome::Fenced(reason)
+            | TransactionOutcome::Unknown(reason) => Self::renew(None, &reason, bench)?,
+            TransactionOutcome::Failed(reason) => return Err(failed(&reason)),
         };
-        if empty {
-            *self = Self::None;
+        Ok((next, rewind_all(bench)))
+    }
+
+    /// Has a fresh producer made, after a pause.
+    fn renew(round: Option<Round>, reason: &str, bench: &mut Bench<'_>) -> Result<Self> {
+        count_failure(bench.failures, reason)?;
+        info!("the transactional producer is made anew: {reason}");
+        let pause = FIRST_PAUSE * 2_u32.pow(*bench.failures - 1);
+        Ok(Self::Pausing(round, clock::now() + pause))
+    }
+
+    fn renewed(
+        round: Option<Round>,
+        outcome: TransactionOutcome,
+        bench: &mut Bench<'_>,
+    ) -> Result<(Self, Stepped)> {
+        match outcome {
+            TransactionOutcome::Done => match round {
+                None => {
+                    bench.output.begin()?;
+                    Ok((Self::None, Stepped::Moved))
+                }
+                Some(round) => Ok((Self::Looking(round), Stepped::Moved)),
+            },
+            // A broker that is away is waited for.
+            TransactionOutcome::Unknown(reason) => {
+                debug!("the transactional producer is not ready yet: {reason}");
+                let at = clock::now() + RETRY_AFTER;
+                Ok((Self::Pausing(round, at), Stepped::Moved))
+            }
+            TransactionOutcome::Abort(reason) | TransactionOutcome::Fenced(reason) => {
+                Ok((Self::renew(round, &reason, bench)?, Stepped::Moved))
+            }
+            TransactionOutcome::Failed(reason) => Err(failed(&reason)),
+        }
+    }
+
+    /// The partitions of which it has to be known what is committed.
+    pub(crate) fn looks_at(&self) -> Option<Vec<TopicPartition>> {
+        match self {
+            Self::Looking(round) => Some(round.offsets().into_iter().map(|offset| offset.at).collect()),
+            _ => None,
+        }
+    }
+
+    /// What is committed decides of a transaction whether it was.
+    pub(crate) fn looked(&mut self, answer: &[CommitOffset], bench: &mut Bench<'_>) -> Result<Stepped> {
+        let Self::Looking(round) = std::mem::take(self) else {
+            return Ok(Stepped::Still);
+        };
+        let committed: BTreeMap<_, _> = answer.iter().map(|offset| (&offset.at, offset)).collect();
+        // One transaction: all of its parts or none.
+        let was_committed = round.parts.iter().all(|part| part.is_in(&committed));
+        info!(was_committed, "the fate of the last transaction is known");
+        bench.output.begin()?;
+        if !was_committed {
+            return Ok(rewind_all(bench));
+        }
+        *bench.failures = 0;
+        round.apply(bench.tasks)?;
+        Ok(Stepped::Moved)
+    }
+
+    /// Takes tasks out of the commit: nothing of them may be written any more. `unfinished` when they have done what
+    /// is not committed: a transaction that may hold some of it is aborted.
+    pub(crate) fn forget(&mut self, lost: &[TaskId], unfinished: bool, output: &mut Output) {
+        if let Some(round) = self.round_mut() {
+            round.parts.retain(|part| !lost.contains(&part.task));
+        }
+        if output.is_transactional() {
+            // One that is being ended is decided by the broker, which refuses those of a generation that has passed.
+            let abortable = matches!(
+                self,
+                Self::None | Self::Staging { .. } | Self::Delivering(_)
+            );
+            if unfinished && abortable {
+                output.abort();
+                *self = Self::Aborting;
+            }
+            return;
+        }
+        let empty = self.round().is_some_and(|round| round.parts.is_empty());
+        match self {
+            // Parts before the present one may be gone: begin with the first again, changelog writes may repeat.
+            Self::Staging { part, write, .. } if !empty => (*part, *write) = (0, 0),
+            // An answer is still to come for it.
+            Self::Storing(_) => {}
+            _ if empty => *self = Self::None,
+            _ => {}
         }
     }
 
     /// When it wants to be stepped again, if nothing wakes the thread before.
     pub(crate) fn next_step(&self) -> Option<Instant> {
         match self {
-            Self::Waiting(_, at) => Some(*at),
-            // Deliveries are not reported one by one, so nothing wakes the thread for the last of them.
+            Self::Waiting(_, at) | Self::Pausing(_, at) => Some(*at),
             Self::Staging { .. } | Self::Delivering(_) => Some(clock::now() + DELIVERY_STEP),
-            Self::None | Self::Storing(_) => None,
+            Self::None
+            | Self::Storing(_)
+            | Self::Ending(_)
+            | Self::Aborting
+            | Self::Renewing(_)
+            | Self::Looking(_) => None,
         }
     }
+}
+
+impl Round {
+    fn offsets(&self) -> Vec<CommitOffset> {
+        self.parts
+            .iter()
+            .flat_map(|part| part.offsets.iter().cloned())
+            .collect()
+    }
+
+    /// It is committed: the stores follow.
+    fn apply(self, tasks: &mut BTreeMap<TaskId, Task>) -> Result<()> {
+        crash::point("before-store");
+        for part in self.parts {
+            if let Some(task) = tasks.get_mut(&part.task) {
+                task.committed(&part.offsets, part.cut, &part.batch)?;
+            }
+        }
+        crash::point("after-store");
+        Ok(())
+    }
+}
+
+/// Everything since the last commit was in the transaction that is gone.
+fn rewind_all(bench: &Bench<'_>) -> Stepped {
+    Stepped::Rewind(bench.tasks.keys().copied().collect())
+}
+
+fn count_failure(failures: &mut u32, reason: &str) -> Result<()> {
+    *failures += 1;
+    if *failures > FAILURES {
+        return Err(Error::broker(format!(
+            "{FAILURES} transactions in a row could not be committed, the last because: {reason}"
+        )));
+    }
+    Ok(())
+}
+
+fn failed(reason: &str) -> Error {
+    Error::broker(format!("transactions cannot be committed: {reason}"))
 }

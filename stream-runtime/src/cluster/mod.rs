@@ -5,11 +5,14 @@
 //! values ([`plan`], [`commit`]) and done in the thread's loop.
 //!
 //! Invariants (design and tests: `docs/GUARANTEES.md`):
-//! * a commit covers a consistent cut: every agent of a task that takes part stands between two records;
+//! * a commit covers a consistent cut of each task: finished records and all they did, nothing of the open one;
 //! * outputs and changelog are acknowledged before offsets are committed, and only then the store is written;
 //! * after a revoke nothing of the task is written; of lost partitions nothing is committed.
 
 mod commit;
+mod crash;
+mod cut;
+pub(crate) mod output;
 pub(crate) mod plan;
 mod restore;
 mod routes;

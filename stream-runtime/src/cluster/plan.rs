@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::agent::AgentDef;
 use crate::kafka::TopicPartition;
@@ -21,8 +22,32 @@ pub(crate) struct Blueprint {
     pub inputs: Vec<Arc<str>>,
     /// Each agent and which of the inputs it reads.
     pub agents: Vec<(&'static AgentDef, usize)>,
-    /// Each table and its changelog.
-    pub tables: Vec<(TableEntry, Arc<str>)>,
+    pub tables: Vec<TablePlan>,
+}
+
+/// One table and its changelog.
+#[derive(Debug, Clone)]
+pub(crate) struct TablePlan {
+    pub entry: TableEntry,
+    pub changelog: Changelog,
+}
+
+impl TablePlan {
+    pub(crate) fn name(&self) -> &'static str {
+        (self.entry.def)().name
+    }
+}
+
+/// The changelog of a table, as it is on the broker.
+#[derive(Debug, Clone)]
+pub(crate) struct Changelog {
+    pub topic: Arc<str>,
+    /// What tells it from another topic that had this name.
+    pub id: Option<String>,
+    /// How long it keeps versions of a key that a newer one replaces (`min.compaction.lag.ms`).
+    pub versions_kept: Duration,
+    /// How long it keeps tombstones (`delete.retention.ms`).
+    pub tombstones_kept: Duration,
 }
 
 /// One task: a partition number of a sub-topology.
@@ -77,10 +102,16 @@ impl Blueprints {
         self.get(task).inputs.iter().map(at).collect()
     }
 
+    /// Every changelog.
+    pub(crate) fn changelogs(&self) -> Vec<Arc<str>> {
+        let tables = self.0.iter().flat_map(|blueprint| &blueprint.tables);
+        tables.map(|table| Arc::clone(&table.changelog.topic)).collect()
+    }
+
     /// The changelog partitions of a task, one a table.
     pub(crate) fn changelogs_of(&self, task: TaskId) -> Vec<TopicPartition> {
-        let at = |(_, changelog): &(TableEntry, Arc<str>)| TopicPartition {
-            topic: Arc::clone(changelog),
+        let at = |table: &TablePlan| TopicPartition {
+            topic: Arc::clone(&table.changelog.topic),
             partition: task.partition,
         };
         self.get(task).tables.iter().map(at).collect()

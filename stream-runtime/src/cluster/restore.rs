@@ -1,7 +1,10 @@
 //! Filling shards from their changelogs before their task runs, while other tasks go on.
 //!
 //! A shard is restored when the reader has reached the end of its changelog partition: not when a record
-//! of a certain offset was seen, since markers and compaction leave gaps.
+//! of a certain offset was seen, since markers and compaction leave gaps. It is then as it was at the last commit:
+//! what is behind that in the changelog was written by a worker that did not live to commit it. This *tail* is not
+//! applied, since its input is processed again; its keys are written once more with their committed values by the next
+//! commit, which buries it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -31,14 +34,23 @@ pub(crate) struct Restores {
     /// Made when it is first needed, and kept: to drop one takes a tenth of a second.
     reader: Option<Box<dyn PartitionReader>>,
     shards: Vec<RestoringShard>,
+    /// Those at the end of their changelog whose task has others that are not.
+    ended: Vec<RestoringShard>,
+    last: usize,
 }
 
 struct RestoringShard {
     task: TaskId,
     table: usize,
+    name: &'static str,
     at: TopicPartition,
     store: Rc<dyn Store>,
+    /// What is behind this offset was never committed; all of it was where this is not known.
+    until: Option<i64>,
+    /// How long the broker keeps versions of a key that a newer one replaces.
+    kept: Duration,
     batch: Batch,
+    tail: Tail,
     next_offset: i64,
     records: u64,
     /// Records without a key, which nobody of this program wrote.
@@ -46,6 +58,36 @@ struct RestoringShard {
     started: Instant,
     reported: Instant,
     reached_end: bool,
+    /// The changelog no longer has what the store's offset says.
+    truncated: bool,
+}
+
+/// What was written to a changelog and not committed.
+#[derive(Debug, Default)]
+struct Tail {
+    writes: Batch,
+    /// When its oldest record was written, in milliseconds since the Unix epoch.
+    oldest: Option<i64>,
+}
+
+/// One shard of a task that is to be restored.
+pub(crate) struct RestoreRequest {
+    pub name: &'static str,
+    pub changelog: TopicPartition,
+    /// The changelog offset behind everything that was committed, if that is known.
+    pub committed: Option<i64>,
+    /// How long the broker keeps versions of a key that a newer one replaces (`min.compaction.lag.ms`).
+    pub kept: Duration,
+}
+
+/// A task whose shards are as they were at its last commit.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    pub task: TaskId,
+    /// Where that is in the changelogs, by table.
+    pub changelogs: Vec<(&'static str, i64)>,
+    /// Writes that put right what was not committed.
+    pub repair: Batch,
 }
 
 impl Restores {
@@ -55,6 +97,8 @@ impl Restores {
             wake,
             reader: None,
             shards: Vec::new(),
+            ended: Vec::new(),
+            last: 0,
         }
     }
 
@@ -62,46 +106,68 @@ impl Restores {
     pub(crate) fn add(
         &mut self,
         task: TaskId,
-        changelogs: &[TopicPartition],
+        requests: Vec<RestoreRequest>,
         store: &Rc<dyn Store>,
     ) -> Result<()> {
         let reader = match &mut self.reader {
             Some(reader) => reader,
             none => none.insert(self.cluster.partition_reader(Arc::clone(&self.wake))?),
         };
+        store.restoring(true)?;
         let now = clock::now();
         let mut starts = Vec::new();
-        for (table, at) in changelogs.iter().enumerate() {
-            let offset = store.changelog_offset(table);
-            starts.push((at.clone(), offset.map_or(StartOffset::Beginning, StartOffset::At)));
+        for (table, request) in requests.into_iter().enumerate() {
+            let mut offset = store.changelog_offset(table);
+            if let (Some(local), Some(committed)) = (offset, request.committed)
+                && local > committed
+            {
+                warn!(
+                    changelog = %request.changelog, local, committed,
+                    "the local state is ahead of what the group has committed: it is dropped and restored"
+                );
+                store.clear(table)?;
+                offset = None;
+            }
+            let start = offset.map_or(StartOffset::Beginning, StartOffset::At);
+            starts.push((request.changelog.clone(), start));
             self.shards.push(RestoringShard {
                 task,
                 table,
-                at: at.clone(),
+                name: request.name,
+                at: request.changelog,
                 store: Rc::clone(store),
+                until: request.committed,
+                kept: request.kept,
                 batch: Batch::default(),
+                tail: Tail::default(),
                 next_offset: offset.unwrap_or(0),
                 records: 0,
                 keyless: 0,
                 started: now,
                 reported: now,
                 reached_end: false,
+                truncated: false,
             });
         }
         reader.add(&starts)
     }
 
-    /// Gives up a task's restores: its partition was taken away.
+    /// Gives up a task's restores: its partition was taken away. What was restored so far stays in its store.
     pub(crate) fn remove(&mut self, task: TaskId) -> Result<()> {
         let (gone, kept) = std::mem::take(&mut self.shards)
             .into_iter()
             .partition::<Vec<_>, _>(|shard| shard.task == task);
         self.shards = kept;
-        let gone: Vec<_> = gone.into_iter().map(|shard| shard.at).collect();
+        self.ended.retain(|shard| shard.task != task);
+        let mut left = Vec::new();
+        for mut shard in gone {
+            shard.apply()?;
+            left.push(shard.at);
+        }
         if let Some(reader) = &mut self.reader
-            && !gone.is_empty()
+            && !left.is_empty()
         {
-            reader.remove(&gone)?;
+            reader.remove(&left)?;
         }
         Ok(())
     }
@@ -113,47 +179,135 @@ impl Restores {
 
     /// Applies what has arrived. Returns how many records that was, and the tasks whose last shard is now
     /// complete.
-    pub(crate) fn step(&mut self) -> Result<(usize, Vec<TaskId>)> {
+    pub(crate) fn step(&mut self) -> Result<(usize, Vec<Restored>)> {
         let Some(reader) = &mut self.reader else {
             return Ok((0, Vec::new()));
         };
-        let records = reader.poll(&mut Shards(&mut self.shards), ROUND)?;
-        let mut ended = Vec::new();
+        let mut sink = Shards {
+            shards: &mut self.shards,
+            last: &mut self.last,
+        };
+        let records = reader.poll(&mut sink, ROUND)?;
+        let mut rebuilt = Vec::new();
         for shard in &mut self.shards {
-            if shard.reached_end || shard.batch.len() >= BATCH {
+            if shard.truncated {
+                shard.begin_anew()?;
+                rebuilt.push(shard.at.clone());
+            } else if shard.reached_end || shard.batch.len() >= BATCH {
                 shard.apply()?;
             }
-            if shard.reached_end {
-                shard.report_end();
-                ended.push(shard.at.clone());
-            } else {
+            if !shard.reached_end {
                 shard.report_progress();
             }
         }
+        if !rebuilt.is_empty() {
+            reader.remove(&rebuilt)?;
+            let starts = rebuilt.into_iter().map(|at| (at, StartOffset::Beginning));
+            reader.add(&starts.collect::<Vec<_>>())?;
+        }
+        let (ended, shards) = std::mem::take(&mut self.shards)
+            .into_iter()
+            .partition::<Vec<_>, _>(|shard| shard.reached_end);
+        self.shards = shards;
         if ended.is_empty() {
             return Ok((records, Vec::new()));
         }
-        reader.remove(&ended)?;
-        let mut tasks: Vec<_> = self
-            .shards
-            .iter()
-            .filter(|shard| shard.reached_end)
-            .map(|shard| shard.task)
-            .collect();
-        self.shards.retain(|shard| !shard.reached_end);
+        self.last = 0;
+        let places: Vec<_> = ended.iter().map(|shard| shard.at.clone()).collect();
+        reader.remove(&places)?;
+        let mut tasks: Vec<_> = ended.iter().map(|shard| shard.task).collect();
+        self.ended.extend(ended);
         tasks.sort_unstable();
         tasks.dedup();
         tasks.retain(|task| self.shards.iter().all(|shard| shard.task != *task));
-        Ok((records, tasks))
+        let restored = tasks.into_iter().map(|task| self.finish(task));
+        Ok((records, restored.collect::<Result<_>>()?))
+    }
+
+    /// All shards of this task have reached the ends of their changelogs.
+    fn finish(&mut self, task: TaskId) -> Result<Restored> {
+        let (mut shards, kept) = std::mem::take(&mut self.ended)
+            .into_iter()
+            .partition::<Vec<_>, _>(|shard| shard.task == task);
+        self.ended = kept;
+        let mut restored = Restored {
+            task,
+            changelogs: Vec::new(),
+            repair: Batch::default(),
+        };
+        for shard in &mut shards {
+            let all_counts = shard.settle_tail(&mut restored.repair)?;
+            let cut = shard.until.filter(|until| !all_counts && *until < shard.next_offset);
+            restored.changelogs.push((shard.name, cut.unwrap_or(shard.next_offset)));
+            shard.report_end();
+        }
+        if let Some(shard) = shards.first() {
+            shard.store.restoring(false)?;
+        }
+        Ok(restored)
     }
 }
 
 impl RestoringShard {
     fn apply(&mut self) -> Result<()> {
-        self.batch.set_changelog_offset(self.table, self.next_offset);
+        // What is behind the cut is not in the store.
+        let offset = self.until.map_or(self.next_offset, |until| until.min(self.next_offset));
+        self.batch.set_changelog_offset(self.table, offset);
         self.store.apply(&self.batch)?;
         self.batch.clear();
         Ok(())
+    }
+
+    /// The log does not have what the store says it had, so the store is not of this log.
+    fn begin_anew(&mut self) -> Result<()> {
+        warn!(
+            changelog = %self.at,
+            "the changelog does not reach back to where the local state stands: it was truncated or made anew, and the              state is rebuilt from what it has"
+        );
+        self.store.clear(self.table)?;
+        self.batch.clear();
+        self.tail = Tail::default();
+        self.next_offset = 0;
+        self.truncated = false;
+        Ok(())
+    }
+
+    /// Decides about what was written and not committed: its input is processed again, so the versions before it
+    /// count, unless the broker may have dropped those. True when it counts after all.
+    fn settle_tail(&mut self, repair: &mut Batch) -> Result<bool> {
+        if let Some(until) = self.until
+            && self.next_offset < until
+        {
+            warn!(
+                changelog = %self.at, end = self.next_offset, committed = until,
+                "the changelog ends before what was committed: it was truncated or made anew, and the table has what it                  still has"
+            );
+        }
+        let Some(oldest) = self.tail.oldest else {
+            return Ok(false);
+        };
+        let age = Duration::from_millis(u64::try_from(clock::wall_millis() - oldest).unwrap_or_default());
+        let keys = self.tail.writes.len();
+        // Half, since segments and clocks are not exact.
+        if age > self.kept / 2 {
+            warn!(
+                changelog = %self.at, records = keys, ?age,
+                "changes that were written and never committed are too old to be taken back, since the versions before                  them may be gone: they count, and so does what is processed again"
+            );
+            self.tail.writes.set_changelog_offset(self.table, self.next_offset);
+            self.store.apply(&self.tail.writes)?;
+            return Ok(true);
+        }
+        info!(changelog = %self.at, records = keys, "changes that were not committed are taken back");
+        for write in self.tail.writes.writes() {
+            let mut value = None;
+            self.store.get(self.table, write.key, &mut |bytes| value = Some(bytes.to_vec()))?;
+            repair.push(Write {
+                value: value.as_deref(),
+                ..write
+            });
+        }
+        Ok(false)
     }
 
     fn report_progress(&mut self) {
@@ -182,13 +336,19 @@ impl RestoringShard {
 }
 
 /// Puts records into the batches of the shards they belong to.
-struct Shards<'a>(&'a mut [RestoringShard]);
+struct Shards<'a> {
+    shards: &'a mut [RestoringShard],
+    /// Records come in runs of one partition, so the last one is tried first.
+    last: &'a mut usize,
+}
 
 impl Shards<'_> {
     fn find(&mut self, topic: &str, partition: i32) -> Option<&mut RestoringShard> {
-        self.0
-            .iter_mut()
-            .find(|shard| shard.at.partition == partition && *shard.at.topic == *topic)
+        let fits = |shard: &RestoringShard| shard.at.partition == partition && *shard.at.topic == *topic;
+        if !self.shards.get(*self.last).is_some_and(fits) {
+            *self.last = self.shards.iter().position(fits)?;
+        }
+        self.shards.get_mut(*self.last)
     }
 }
 
@@ -203,12 +363,19 @@ impl RecordSink for Shards<'_> {
             shard.keyless += 1;
             return;
         };
-        shard.batch.push(Write {
+        let write = Write {
             table: shard.table,
             key,
             value: record.value,
             timestamp: record.timestamp,
-        });
+        };
+        if shard.until.is_none_or(|until| record.offset < until) {
+            shard.batch.push(write);
+        } else {
+            shard.tail.writes.push(write);
+            let oldest = shard.tail.oldest.get_or_insert(record.timestamp);
+            *oldest = record.timestamp.min(*oldest);
+        }
     }
 
     fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {
@@ -216,5 +383,13 @@ impl RecordSink for Shards<'_> {
             shard.next_offset = shard.next_offset.max(offset);
             shard.reached_end = true;
         }
+    }
+
+    fn out_of_range(&mut self, topic: &str, partition: i32) -> bool {
+        let shard = self.find(topic, partition);
+        if let Some(shard) = shard {
+            shard.truncated = true;
+        }
+        true
     }
 }

@@ -33,7 +33,7 @@ impl ThreadStatus {
             .into_iter()
             .filter_map(|task| match task.stage {
                 Stage::Stopped(reason) => Some(reason),
-                Stage::Restoring | Stage::Running => None,
+                Stage::Asking | Stage::Restoring | Stage::Running => None,
             })
             .collect()
     }

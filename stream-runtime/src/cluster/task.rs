@@ -1,6 +1,8 @@
 //! One task: the agents of a sub-topology on one partition number, with their shards.
 //!
-//! A task has one open record at a time. It goes to each agent that reads its topic, one after the other,
+//! A task begins by learning what the group has committed, then its shards are restored, then it runs.
+//!
+//! It has one open record at a time. It goes to each agent that reads its topic, one after the other,
 //! and then the next record is opened. So what an agent wrote before it failed can be undone without touching
 //! what others wrote, and what all of them wrote when the record is given up.
 
@@ -14,6 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{debug, error, warn};
 
+use super::cut::Cut;
 use super::plan::{Blueprint, TaskId};
 use super::waker::TaskWaker;
 use crate::agent::Verdict;
@@ -29,9 +32,14 @@ use crate::store::{Batch, Store};
 /// that the group does not subscribe to, which is so for all but the lead topics.
 const RECOMMIT_AFTER: Duration = Duration::from_secs(3600);
 
+/// How much of what agents send is kept while nothing may be sent.
+const KEPT_BACK: usize = 16 << 20;
+
 /// Where a task stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
+    /// What the group has committed for its partitions is not known yet.
+    Asking,
     /// Its shards are being filled from their changelogs; no record is opened.
     Restoring,
     Running,
@@ -73,7 +81,7 @@ struct Open {
 pub(crate) struct Task {
     pub id: TaskId,
     pub stage: Stage,
-    /// No new record is opened while set: a commit is due.
+    /// No new record is opened while set: the task comes to its end.
     pub hold: bool,
     context: Rc<TaskContext>,
     store: Rc<dyn Store>,
@@ -84,6 +92,14 @@ pub(crate) struct Task {
     waker: Arc<TaskWaker>,
     /// What was committed last for each input, and when.
     committed: Vec<Option<(i64, Instant)>>,
+    /// The last committed cut; number 0 before the first. Its changelogs are what is known of them, committed or
+    /// found at the restore.
+    cut: Cut,
+    /// Whether the first changes wait for a commit of where reading begins: until something is committed, nobody can
+    /// tell changes of a worker that crashed from state that is merely older than what the group remembers.
+    anchors: bool,
+    /// What restores found behind the last cut, to be put right by the next commit.
+    repair: Batch,
 }
 
 impl Task {
@@ -94,10 +110,11 @@ impl Task {
         store: Rc<dyn Store>,
         wake: Arc<Notify>,
         max_record_bytes: usize,
+        exactly_once: bool,
     ) -> Self {
         let buffer = |topic: &Arc<str>| RefCell::new(InputBuffer::new(Arc::clone(topic), id.partition));
-        let shards = blueprint.tables.iter().enumerate().map(|(number, (table, _))| {
-            let shard = (table.open)().0;
+        let shards = blueprint.tables.iter().enumerate().map(|(number, table)| {
+            let shard = (table.entry.open)().0;
             shard.attach(Rc::clone(&store), number);
             shard
         });
@@ -123,12 +140,11 @@ impl Task {
         }
         Self {
             id,
-            stage: if blueprint.tables.is_empty() {
-                Stage::Running
-            } else {
-                Stage::Restoring
-            },
+            stage: Stage::Asking,
             hold: false,
+            cut: Cut::default(),
+            anchors: !exactly_once && !blueprint.tables.is_empty(),
+            repair: Batch::default(),
             committed: vec![None; blueprint.inputs.len()],
             context,
             store,
@@ -148,6 +164,67 @@ impl Task {
         &self.store
     }
 
+    /// Takes what the group has committed for the inputs, in their order.
+    pub(crate) fn learn(&mut self, committed: &[Option<CommitOffset>]) {
+        let now = clock::now();
+        for (input, found) in committed.iter().enumerate() {
+            if let Some(found) = found {
+                self.context.inputs[input].borrow_mut().start_at(found.offset);
+                self.committed[input] = Some((found.offset, now));
+            }
+        }
+        let texts = committed.iter().flatten().map(|found| found.metadata.as_str());
+        self.cut = Cut::newest(texts).unwrap_or_default();
+    }
+
+    /// The changelog offset behind everything that was committed, if that is known.
+    pub(crate) fn committed_changelog(&self, table: &str) -> Option<i64> {
+        self.cut.changelogs.get(table).copied()
+    }
+
+    /// The shards are as they were at the last cut. `changelogs` says where that is; `repair` overwrites what was
+    /// written behind the cut and not committed.
+    pub(crate) fn restored(&mut self, changelogs: Vec<(&'static str, i64)>, repair: Batch) {
+        self.cut.changelogs = changelogs
+            .into_iter()
+            .map(|(table, offset)| (table.to_owned(), offset))
+            .collect();
+        self.repair = repair;
+        self.stage = Stage::Running;
+    }
+
+    /// Goes back to the last commit: a task that knows what this one knew, and has done nothing since.
+    pub(crate) fn rewound(self, fresh: Self) -> Self {
+        for (input, start) in self.starts().into_iter().enumerate() {
+            if let Some(start) = start {
+                fresh.context.inputs[input].borrow_mut().start_at(start);
+            }
+        }
+        Self {
+            stage: match self.stage {
+                // A record that stopped it is tried once more.
+                Stage::Stopped(_) | Stage::Running => Stage::Running,
+                stage @ (Stage::Asking | Stage::Restoring) => stage,
+            },
+            hold: self.hold,
+            cut: self.cut,
+            committed: self.committed,
+            repair: self.repair,
+            ..fresh
+        }
+    }
+
+    /// Where the records begin that are not committed, for each input; `None` where none was read.
+    pub(crate) fn starts(&self) -> Vec<Option<i64>> {
+        let inputs = self.context.inputs.iter().zip(&self.committed);
+        inputs
+            .map(|(buffer, committed)| match committed {
+                Some((offset, _)) => Some(*offset),
+                None => buffer.borrow().first_offset(),
+            })
+            .collect()
+    }
+
     /// What its agents share, with the buffers of its inputs.
     pub(crate) fn context(&self) -> &Rc<TaskContext> {
         &self.context
@@ -162,9 +239,10 @@ impl Task {
             .collect()
     }
 
-    /// Processes up to `budget` records and hands their sends to the producer.
-    pub(crate) fn run(&mut self, producer: &mut dyn Producer, budget: usize) -> Ran {
-        if self.stage == Stage::Restoring {
+    /// Processes up to `budget` records and hands their sends to the producer. Without one they are kept, and the task
+    /// stands still when they have become many.
+    pub(crate) fn run(&mut self, mut producer: Option<&mut dyn Producer>, budget: usize) -> Ran {
+        if !self.is_ready() {
             return Ran::Idle;
         }
         let context = Rc::clone(&self.context);
@@ -173,13 +251,17 @@ impl Task {
         let mut cx = Context::from_waker(&waker);
         let mut done = 0;
         loop {
-            match self.hand_over(producer) {
-                Ok(true) => {}
-                Ok(false) => return Ran::Blocked,
-                Err(refusal) => return Ran::Refused(refusal),
+            match &mut producer {
+                Some(producer) => match self.hand_over(&mut **producer) {
+                    Ok(true) => {}
+                    Ok(false) => return Ran::Blocked,
+                    Err(refusal) => return Ran::Refused(refusal),
+                },
+                None if self.context.outbox.borrow().bytes() > KEPT_BACK => return Ran::Blocked,
+                None => {}
             }
             if self.open.is_none() {
-                if self.hold || self.stage != Stage::Running {
+                if self.hold || self.stage != Stage::Running || self.wants_anchor() {
                     return Ran::Idle;
                 }
                 if done == budget {
@@ -406,27 +488,45 @@ impl Task {
         self.open.as_ref().is_some_and(|open| open.retry_at.is_some())
     }
 
-    /// Whether every agent stands between two records and everything sent is with the producer.
-    pub(crate) fn at_cut(&self) -> bool {
-        self.open.is_none() && !self.context.outbox.borrow().has_sealed()
+    /// Whether it knows what is committed and has its state.
+    fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Running | Stage::Stopped(_))
     }
 
-    /// Whether there is anything that a commit would change.
-    pub(crate) fn wants_commit(&self) -> bool {
-        if self.stage == Stage::Restoring {
-            return false;
-        }
-        let staged = || {
-            self.context
-                .shards
-                .borrow()
-                .iter()
-                .any(|shard| shard.staged() > 0)
-        };
-        let now = clock::now();
+    /// Whether an agent is at a record.
+    pub(crate) fn has_open(&self) -> bool {
         self.open.is_some()
-            || staged()
-            || (0..self.committed.len()).any(|input| self.offset_due(input, now).is_some())
+    }
+
+    /// Whether sends of finished records wait for the producer.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.context.outbox.borrow().has_sealed()
+    }
+
+    /// Whether where reading begins is to be committed before anything else is.
+    pub(crate) fn wants_anchor(&self) -> bool {
+        self.anchors
+            && self.cut.number == 0
+            && self.stage == Stage::Running
+            && self
+                .context
+                .inputs
+                .iter()
+                .any(|buffer| buffer.borrow().head_offset().is_some())
+    }
+
+    /// Whether finished records have done what is not committed.
+    pub(crate) fn has_uncommitted(&self) -> bool {
+        let now = clock::now();
+        self.is_ready()
+            && (self.has_unsent()
+                || self.staged() > 0
+                || (0..self.committed.len()).any(|input| self.offset_due(input, now).is_some()))
+    }
+
+    /// Whether nothing of it is left to be done or committed.
+    pub(crate) fn is_drained(&self) -> bool {
+        !self.has_open() && !self.has_uncommitted()
     }
 
     /// How many keys wait for a commit.
@@ -447,27 +547,25 @@ impl Task {
         }
     }
 
-    /// The offsets of the cut that the task stands at.
-    pub(crate) fn cut(&self) -> Vec<CommitOffset> {
-        let now = clock::now();
-        (0..self.committed.len())
-            .filter_map(|input| {
-                let offset = self.offset_due(input, now)?;
-                let buffer = self.context.inputs[input].borrow();
-                Some(CommitOffset {
-                    at: TopicPartition {
-                        topic: Arc::clone(&buffer.topic),
-                        partition: buffer.partition,
-                    },
-                    offset,
-                    metadata: String::new(),
-                })
-            })
-            .collect()
-    }
-
-    /// Encodes every changed key once, into `batch`.
-    pub(crate) fn stage_into(&self, batch: &mut Batch) -> Result<()> {
+    /// What a commit would bring the task to: the offsets of its inputs, and every changed key, encoded, in `batch`.
+    /// The record that is open is no part of it. `None` when nothing has changed since the last.
+    pub(crate) fn stage(&self, batch: &mut Batch) -> Result<Option<(Vec<CommitOffset>, Cut)>> {
+        if !self.is_ready() {
+            return Ok(None);
+        }
+        let mut cut = self.cut.clone();
+        cut.number += 1;
+        if self.wants_anchor() {
+            let heads = self.context.inputs.iter();
+            let offsets = heads.filter_map(|buffer| {
+                let buffer = buffer.borrow();
+                Some(commit_offset(&buffer, buffer.head_offset()?))
+            });
+            return Ok(Some((offsets.collect(), cut)));
+        }
+        for write in self.repair.writes() {
+            batch.push(write);
+        }
         for shard in self.context.shards.borrow().iter() {
             // Values encode themselves, by code of the user.
             catch_unwind(AssertUnwindSafe(|| shard.stage_into(batch))).unwrap_or_else(|_| {
@@ -477,12 +575,36 @@ impl Task {
                 )))
             })?;
         }
-        Ok(())
+        let now = clock::now();
+        let mut offsets: Vec<_> = (0..self.committed.len())
+            .filter_map(|input| {
+                let offset = self.offset_due(input, now)?;
+                Some(commit_offset(&self.context.inputs[input].borrow(), offset))
+            })
+            .collect();
+        if offsets.is_empty() {
+            if batch.is_empty() {
+                return Ok(None);
+            }
+            // Some offset has to carry the cut.
+            let known = self.context.inputs.iter().find_map(|buffer| {
+                let buffer = buffer.borrow();
+                Some(commit_offset(&buffer, buffer.committable()?))
+            });
+            offsets.extend(known);
+        }
+        Ok(Some((offsets, cut)))
     }
 
     /// The cut is committed: the store follows.
-    pub(crate) fn committed(&mut self, offsets: &[CommitOffset], batch: &Batch) -> Result<()> {
-        self.store.apply(batch)?;
+    pub(crate) fn committed(&mut self, offsets: &[CommitOffset], cut: Cut, batch: &Batch) -> Result<()> {
+        let shards = self.context.shards.borrow();
+        if !shards.is_empty() {
+            self.store.apply(batch)?;
+        }
+        for shard in shards.iter() {
+            shard.stored();
+        }
         let now = clock::now();
         for (input, committed) in self.committed.iter_mut().enumerate() {
             let topic = &self.context.inputs[input].borrow().topic;
@@ -490,7 +612,10 @@ impl Task {
                 *committed = Some((offset.offset, now));
             }
         }
-        self.hold = false;
+        if self.cut.number > 0 || !self.anchors {
+            self.repair.clear();
+        }
+        self.cut = cut;
         Ok(())
     }
 
@@ -505,5 +630,16 @@ impl Task {
             instance.close(&mut cx);
         }
         self.undo_record();
+    }
+}
+
+fn commit_offset(buffer: &InputBuffer, offset: i64) -> CommitOffset {
+    CommitOffset {
+        at: TopicPartition {
+            topic: Arc::clone(&buffer.topic),
+            partition: buffer.partition,
+        },
+        offset,
+        metadata: String::new(),
     }
 }

@@ -71,6 +71,13 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn clear(&self, table: usize) -> Result<()> {
+        if let Some(table) = self.tables.borrow_mut().get_mut(table) {
+            *table = MemoryTable::default();
+        }
+        Ok(())
+    }
+
     fn changelog_offset(&self, table: usize) -> Option<i64> {
         self.tables.borrow().get(table)?.changelog_offset
     }

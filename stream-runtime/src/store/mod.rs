@@ -30,6 +30,15 @@ pub(crate) trait Store: fmt::Debug {
 
     /// The changelog offset that the last batch for this table brought it to; `None` for an empty store.
     fn changelog_offset(&self, table: usize) -> Option<i64>;
+
+    /// Empties one shard and forgets its offset: it is rebuilt from its changelog.
+    fn clear(&self, table: usize) -> Result<()>;
+
+    /// Many writes follow, or are over.
+    fn restoring(&self, on: bool) -> Result<()> {
+        let _ = on;
+        Ok(())
+    }
 }
 
 /// Writes that belong together, in one run of bytes, and the offsets they bring the state to.
@@ -38,6 +47,7 @@ pub(crate) struct Batch {
     bytes: Vec<u8>,
     writes: Vec<WriteEntry>,
     changelog_offsets: Vec<(usize, i64)>,
+    inputs: Vec<(std::sync::Arc<str>, i64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -113,6 +123,11 @@ impl Batch {
 
     pub(crate) fn changelog_offsets(&self) -> &[(usize, i64)] {
         &self.changelog_offsets
+    }
+
+    /// Says which offsets of its inputs the batch brings the task to.
+    pub(crate) fn set_inputs(&mut self, inputs: impl IntoIterator<Item = (std::sync::Arc<str>, i64)>) {
+        self.inputs = inputs.into_iter().collect();
     }
 
     pub(crate) fn writes(&self) -> impl Iterator<Item = Write<'_>> {

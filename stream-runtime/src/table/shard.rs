@@ -55,9 +55,13 @@ pub(crate) trait AnyShard: fmt::Debug {
     /// How many keys are staged.
     fn staged(&self) -> usize;
 
-    /// Writes every staged key into `batch`, encoded. They stay readable here and are no longer staged: the
-    /// caller applies the batch to the store, or drops the shard.
+    /// Writes every key that finished records changed into `batch`, encoded. They are no longer staged and stay
+    /// readable here: agents go on over them while the batch is on its way into the store. What the open record has
+    /// written is left out.
     fn stage_into(&self, batch: &mut Batch) -> Result<()>;
+
+    /// The batch is in the store: entries that only repeat it may go.
+    fn stored(&self);
 
     /// The committed and staged entries in the order of their keys, for people: key and value as text.
     fn rows(&self) -> Vec<(String, String)>;
@@ -328,6 +332,44 @@ impl<K: TableKey, V> Overlay<K, V> {
         entry.timestamp = before.timestamp;
     }
 
+    /// Drops the entries that are as the store has them, beyond a number worth keeping.
+    fn evict(&mut self) {
+        if self.entries.len() <= CACHED_ENTRIES {
+            return;
+        }
+        let mut kept = vec![false; self.entries.len()];
+        for (at, entry) in self.entries.iter().enumerate() {
+            kept[at] = entry.dirty || entry.before.is_some();
+        }
+        for (at, _) in &self.earlier {
+            kept[*at] = true;
+        }
+        let mut moved = Vec::with_capacity(kept.len());
+        let mut next = 0;
+        for keep in &kept {
+            moved.push(next);
+            next += usize::from(*keep);
+        }
+        let mut at = 0;
+        self.entries.retain(|_| {
+            at += 1;
+            kept[at - 1]
+        });
+        self.dirty.retain(|at| kept[*at]);
+        for at in self.dirty.iter_mut().chain(&mut self.touched) {
+            *at = moved[*at];
+        }
+        for (at, _) in &mut self.earlier {
+            *at = moved[*at];
+        }
+        self.index.clear();
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        for at in 0..entries.len() {
+            let hash = |at: &usize| hasher.hash_one(&entries[*at].key);
+            self.index.insert_unique(hash(&at), at, hash);
+        }
+    }
+
     fn undo_agent(&mut self) {
         while let Some(at) = self.touched.pop() {
             if let Some(before) = self.entries[at].before.take() {
@@ -392,35 +434,60 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
                 self.table.def.name
             )));
         };
-        for at in overlay.dirty.drain(..) {
-            let entry = &mut overlay.entries[at];
-            if !entry.dirty {
-                continue;
+        let mut dirty = mem::take(&mut overlay.dirty);
+        let mut error = None;
+        dirty.retain(|&at| {
+            let entry = &overlay.entries[at];
+            if !entry.dirty || error.is_some() {
+                return false;
             }
-            let (key, value) = (&entry.key, &entry.value);
-            let encoded = batch.push_with(
-                *table,
-                entry.timestamp,
-                |bytes| key.encode_key(bytes),
-                |bytes| match value {
-                    None => Ok(false),
-                    Some(value) => self.encode(value, bytes).map(|()| true),
-                },
-            );
-            if let Err(error) = encoded {
-                return Err(Error::codec(format!(
-                    "the value of key {key:?} in table `{}` does not encode: {error}",
-                    self.table.def.name
-                )));
+            // What the open record has written since is not part of the cut.
+            let earlier = overlay.earlier.iter().position(|(entry, _)| *entry == at);
+            let left = match earlier {
+                Some(earlier) => Some(&overlay.earlier[earlier].1),
+                None => entry.before.as_ref(),
+            };
+            let (value, timestamp, changed) = match left {
+                Some(before) => (&before.value, before.timestamp, before.dirty),
+                None => (&entry.value, entry.timestamp, true),
+            };
+            if changed {
+                let encoded = batch.push_with(
+                    *table,
+                    timestamp,
+                    |bytes| entry.key.encode_key(bytes),
+                    |bytes| match value {
+                        None => Ok(false),
+                        Some(value) => self.encode(value, bytes).map(|()| true),
+                    },
+                );
+                error = encoded.err().map(|error| (at, error));
             }
-            entry.dirty = false;
+            match (earlier, &mut overlay.entries[at].before) {
+                (Some(earlier), _) => overlay.earlier[earlier].1.dirty = false,
+                (None, Some(before)) => before.dirty = false,
+                (None, None) => {
+                    overlay.entries[at].dirty = false;
+                    return false;
+                }
+            }
+            true
+        });
+        if let Some((at, error)) = error {
+            return Err(Error::codec(format!(
+                "the value of key {:?} in table `{}` does not encode: {error}",
+                overlay.entries[at].key, self.table.def.name
+            )));
         }
-        overlay.staged = 0;
-        if overlay.entries.len() > CACHED_ENTRIES {
-            overlay.entries.clear();
-            overlay.index.clear();
-        }
+        dirty.sort_unstable();
+        dirty.dedup();
+        overlay.staged = dirty.len();
+        overlay.dirty = dirty;
         Ok(())
+    }
+
+    fn stored(&self) {
+        self.borrow().evict();
     }
 
     fn rows(&self) -> Vec<(String, String)> {
@@ -470,6 +537,7 @@ mod tests {
         let mut batch = Batch::default();
         shard.stage_into(&mut batch).expect("encodes");
         store.apply(&batch).expect("applies");
+        shard.stored();
     }
 
     #[test]
@@ -506,5 +574,100 @@ mod tests {
         commit(&shard, &store);
         assert_eq!(over(&store).entries(), [("a".to_owned(), Some(1))]);
         assert_eq!(shard.staged(), 0);
+    }
+
+    /// What a commit amid an open record brings the store to.
+    fn entries_in(store: &Rc<MemoryStore>) -> Vec<(String, Option<u64>)> {
+        over(store).entries()
+    }
+
+    #[test]
+    fn a_commit_amid_an_open_record_leaves_out_what_that_record_wrote() {
+        let store = Rc::new(MemoryStore::new(1));
+        let shard = over(&store);
+        shard.replace("a", 0, Some(Some(1)));
+        shard.seal_record();
+        // The first agent of the open record is done with it, the second is at it.
+        shard.replace("a", 0, Some(Some(2)));
+        shard.replace("b", 0, Some(Some(3)));
+        shard.seal_agent();
+        shard.replace("a", 0, Some(Some(4)));
+        shard.replace("c", 0, Some(Some(5)));
+        commit(&shard, &store);
+        assert_eq!(entries_in(&store), [("a".to_owned(), Some(1))]);
+        assert_eq!(shard.staged(), 3);
+        shard.undo_agent();
+        assert_eq!(shard.with("a", |value| value.copied()), Some(Some(2)));
+        assert_eq!(shard.staged(), 2);
+        shard.seal_record();
+        commit(&shard, &store);
+        assert_eq!(
+            entries_in(&store),
+            [("a".to_owned(), Some(2)), ("b".to_owned(), Some(3))]
+        );
+    }
+
+    #[test]
+    fn a_record_that_is_given_up_after_a_commit_leaves_what_was_committed() {
+        let store = Rc::new(MemoryStore::new(1));
+        let shard = over(&store);
+        shard.replace("a", 0, Some(Some(1)));
+        shard.seal_record();
+        shard.replace("a", 0, Some(Some(2)));
+        commit(&shard, &store);
+        shard.undo_record();
+        assert_eq!(shard.staged(), 0);
+        assert_eq!(shard.with("a", |value| value.copied()), Some(Some(1)));
+        commit(&shard, &store);
+        assert_eq!(entries_in(&store), [("a".to_owned(), Some(1))]);
+    }
+
+    #[test]
+    fn what_finished_records_change_while_a_batch_is_on_its_way_is_in_the_next() {
+        let store = Rc::new(MemoryStore::new(1));
+        let shard = over(&store);
+        shard.replace("a", 0, Some(Some(1)));
+        shard.replace("b", 0, Some(Some(1)));
+        shard.seal_record();
+        let mut batch = Batch::default();
+        shard.stage_into(&mut batch).expect("encodes");
+        shard.replace("a", 0, Some(Some(2)));
+        shard.seal_record();
+        store.apply(&batch).expect("applies");
+        shard.stored();
+        assert_eq!(shard.staged(), 1);
+        commit(&shard, &store);
+        assert_eq!(
+            entries_in(&store),
+            [("a".to_owned(), Some(2)), ("b".to_owned(), Some(1))]
+        );
+    }
+
+    #[test]
+    fn entries_that_the_store_has_are_dropped_beyond_a_number_and_others_never() {
+        let store = Rc::new(MemoryStore::new(1));
+        let shard = over(&store);
+        for n in 0..=CACHED_ENTRIES as u64 {
+            shard.replace(&n.to_string(), 0, Some(Some(n)));
+        }
+        shard.seal_record();
+        let mut batch = Batch::default();
+        shard.stage_into(&mut batch).expect("encodes");
+        shard.replace("7", 0, Some(Some(70)));
+        shard.seal_record();
+        shard.replace("8", 0, Some(Some(80)));
+        shard.replace("new", 0, Some(Some(90)));
+        store.apply(&batch).expect("applies");
+        shard.stored();
+        assert_eq!(shard.borrow().entries.len(), 3);
+        assert_eq!(shard.with("7", |value| value.copied()), Some(Some(70)));
+        assert_eq!(shard.with("9", |value| value.copied()), Some(Some(9)));
+        shard.undo_record();
+        assert_eq!(shard.with("8", |value| value.copied()), Some(Some(8)));
+        assert_eq!(shard.with("new", |value| value.copied()), None);
+        commit(&shard, &store);
+        let fresh = over(&store);
+        assert_eq!(fresh.entries().len(), CACHED_ENTRIES + 1);
+        assert_eq!(fresh.with("7", |value| value.copied()), Some(Some(70)));
     }
 }

@@ -124,7 +124,7 @@ fn changelog_spec(table: &TableNode, partitions: u32, defaults: &PlanDefaults) -
         name: table.changelog.to_string(),
         partitions,
         replication: defaults.replication,
-        config: with_declared(vec![policy(true), create_time()], table.def.config),
+        config: with_declared(vec![policy(true), create_time(), keep_versions()], table.def.config),
     }
 }
 
@@ -133,6 +133,11 @@ const POLICY: &str = "cleanup.policy";
 fn policy(compact: bool) -> (String, String) {
     let policy = if compact { "compact" } else { "delete" };
     (POLICY.to_owned(), policy.to_owned())
+}
+
+/// A restore may have to go back behind the newest version of a key, to the one that was committed.
+fn keep_versions() -> (String, String) {
+    ("min.compaction.lag.ms".to_owned(), "86400000".to_owned())
 }
 
 /// Timestamps are event times, so the broker must not put its own in their place.

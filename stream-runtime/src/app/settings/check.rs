@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BrokerAddress, Settings, format_duration, nearest};
+use super::{BrokerAddress, ProcessingGuarantee, Settings, format_duration, nearest};
 
 impl Settings {
     /// Adds to `problems` what is wrong.
@@ -32,7 +32,8 @@ impl Settings {
             );
         }
         for (name, duration) in [
-            ("commit_interval", self.commit_interval),
+            ("commit_interval", self.commit_interval()),
+            ("transaction_timeout", self.transaction_timeout),
             ("session_timeout", self.session_timeout),
             ("heartbeat_interval", self.heartbeat_interval),
             ("max_poll_interval", self.max_poll_interval),
@@ -56,7 +57,7 @@ impl Settings {
             ),
             (
                 "commit_interval",
-                self.commit_interval,
+                self.commit_interval(),
                 "max_poll_interval",
                 self.max_poll_interval,
             ),
@@ -64,6 +65,18 @@ impl Settings {
             if shorter >= longer && !longer.is_zero() {
                 wrong(name, not_shorter(shorter, other, longer));
             }
+        }
+        if self.processing_guarantee == ProcessingGuarantee::ExactlyOnce
+            && self.commit_interval() * 2 > self.transaction_timeout
+        {
+            wrong(
+                "transaction_timeout",
+                format!(
+                    "{} must be twice `commit_interval` ({}) at least, or the broker aborts what is about to be committed",
+                    format_duration(self.transaction_timeout),
+                    format_duration(self.commit_interval())
+                ),
+            );
         }
         if self.session_timeout > self.max_poll_interval && !self.max_poll_interval.is_zero() {
             wrong(

@@ -37,7 +37,7 @@ fn defaults_are_right_and_carry_the_id() {
     let settings = resolve(&[]);
     assert_eq!(settings.broker, "kafka://localhost:9092");
     assert_eq!(settings.datadir, PathBuf::from("colors-data"));
-    assert_eq!(settings.commit_interval, Duration::from_secs(1));
+    assert_eq!(settings.commit_interval(), Duration::from_secs(1));
     assert_eq!(settings.max_poll_interval, Duration::from_secs(300));
     assert_eq!(settings.replication, None);
     assert_eq!(settings.source("broker"), "default");

@@ -6,6 +6,7 @@
 mod rebalance;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -14,16 +15,18 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use self::rebalance::Drain;
-use super::commit::{Bench, Commit};
+use super::commit::{Bench, Commit, Stepped};
+use super::output::{Guarantee, Output};
 use super::plan::{Blueprints, TaskId};
-use super::restore::Restores;
+use super::restore::{RestoreRequest, Restores};
 use super::routes::Routes;
 use super::status::{TaskStatus, ThreadStatus};
 use super::task::{Ran, Stage, Task};
 use crate::agent::context::TopicNames;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::kafka::{Cluster, GroupConsumer, Producer};
+use crate::store::Store;
+use crate::kafka::{Cluster, GroupConsumer, Producer, StartOffset, TopicPartition};
 
 /// Records taken from the client in one turn.
 const FETCH: usize = 2_000;
@@ -31,8 +34,6 @@ const FETCH: usize = 2_000;
 const BUDGET: usize = 2_000;
 /// Changed keys of a thread that make a commit due before its time, which bounds memory.
 const STAGED_KEYS: usize = 200_000;
-/// How long a commit waits for agents that are still at a record, before it goes without them.
-const STRAGGLERS: Duration = Duration::from_millis(20);
 /// The wait before a full producer is tried again.
 const PRODUCER_FULL: Duration = Duration::from_millis(1);
 /// The longest sleep of an idle thread: wake-ups by librdkafka are edge-triggered, this is the net below them.
@@ -47,6 +48,9 @@ pub(crate) struct ThreadSetup {
     pub blueprints: Blueprints,
     pub names: Arc<TopicNames>,
     pub cluster: Arc<dyn Cluster>,
+    pub guarantee: Guarantee,
+    /// Its name among all threads of all workers, for good if it can be.
+    pub transactional_id: String,
     pub commit_interval: Duration,
     /// How long a revoke may drain and commit.
     pub revoke_timeout: Duration,
@@ -145,14 +149,18 @@ struct Thread {
     status: ThreadStatus,
     commands: mpsc::Receiver<Command>,
     consumer: Box<dyn GroupConsumer>,
-    producer: Box<dyn Producer>,
+    output: Output,
     routes: Routes,
     restores: Restores,
     tasks: BTreeMap<TaskId, Task>,
     commit: Commit,
     next_commit: Instant,
-    /// Since when tasks are held for the commit that is due.
-    held_since: Option<Instant>,
+    /// A commit is due and waits until everything that was sent is with the producer.
+    pressing: bool,
+    /// Transactions that failed since the last that did not.
+    failures: u32,
+    /// What the consumer was asked: what is committed for these partitions.
+    question: Option<Vec<TopicPartition>>,
     drain: Drain,
     eager: bool,
     /// The earliest time a task wants to be run again.
@@ -173,9 +181,17 @@ impl Thread {
         stopped: Arc<Notify>,
     ) -> Result<Self> {
         let now = clock::now();
+        let output = Output::new(
+            setup.guarantee,
+            &setup.cluster,
+            &setup.transactional_id,
+            setup.blueprints.changelogs(),
+            &wake,
+        )?;
         Ok(Self {
             consumer: setup.cluster.group_consumer(&setup.member, Arc::clone(&wake))?,
-            producer: setup.cluster.producer(Arc::clone(&wake))?,
+            commit: Commit::at_start(&output),
+            output,
             restores: Restores::new(Arc::clone(&setup.cluster), Arc::clone(&wake)),
             next_commit: now + setup.commit_interval,
             setup,
@@ -184,8 +200,9 @@ impl Thread {
             commands,
             routes: Routes::default(),
             tasks: BTreeMap::new(),
-            commit: Commit::None,
-            held_since: None,
+            pressing: false,
+            failures: 0,
+            question: None,
             drain: Drain::None,
             eager: false,
             retry_at: None,
@@ -209,7 +226,7 @@ impl Thread {
             }
         }
         if result.is_err() || self.unfinished {
-            self.producer.purge();
+            self.output.give_up();
         }
         self.consumer
             .close(self.setup.shutdown_timeout.min(Duration::from_secs(10)));
@@ -220,8 +237,9 @@ impl Thread {
         loop {
             let mut busy = self.take_commands();
             busy |= self.consumer.poll(&mut self.routes, FETCH)? > 0;
-            self.producer.poll();
+            self.output.producer().poll();
             busy |= self.answer_rebalance()?;
+            busy |= self.learn()?;
             busy |= self.step_restores()?;
             busy |= self.run_tasks()?;
             busy |= self.step_commit(busy)?;
@@ -256,33 +274,157 @@ impl Thread {
         any
     }
 
+    /// Asks what is committed where that has to be known, and takes the answer.
+    fn learn(&mut self) -> Result<bool> {
+        let mut wanted: Vec<_> = self
+            .tasks
+            .values()
+            .filter(|task| task.stage == Stage::Asking)
+            .flat_map(|task| self.setup.blueprints.inputs_of(task.id))
+            .collect();
+        wanted.extend(self.commit.looks_at().unwrap_or_default());
+        if wanted.is_empty() {
+            self.question = None;
+            return Ok(false);
+        }
+        let covered = |asked: &Vec<TopicPartition>| wanted.iter().all(|at| asked.contains(at));
+        if !self.question.as_ref().is_some_and(covered) {
+            self.consumer.fetch_committed(&wanted)?;
+            self.question = Some(wanted);
+            return Ok(true);
+        }
+        let Some(answer) = self.consumer.committed() else {
+            return Ok(false);
+        };
+        let asked = self.question.take().unwrap_or_default();
+        let found = |at: &TopicPartition| {
+            let place = asked.iter().position(|asked| asked == at)?;
+            answer.get(place).cloned().flatten()
+        };
+        let asking: Vec<_> = self
+            .tasks
+            .values()
+            .filter(|task| task.stage == Stage::Asking)
+            .map(|task| task.id)
+            .collect();
+        for id in asking {
+            let inputs = self.setup.blueprints.inputs_of(id);
+            let committed: Vec<_> = inputs.iter().map(found).collect();
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.learn(&committed);
+            }
+            self.restore(id)?;
+        }
+        if self.commit.looks_at().is_some() {
+            let committed: Vec<_> = answer.into_iter().flatten().collect();
+            let mut bench = Bench {
+                blueprints: &self.setup.blueprints,
+                tasks: &mut self.tasks,
+                consumer: self.consumer.as_mut(),
+                output: &mut self.output,
+                failures: &mut self.failures,
+            };
+            if let Stepped::Rewind(tasks) = self.commit.looked(&committed, &mut bench)? {
+                self.rewind(&tasks)?;
+            }
+        }
+        self.publish_status();
+        Ok(true)
+    }
+
+    /// Begins to restore the shards of a task that knows what is committed.
+    fn restore(&mut self, id: TaskId) -> Result<()> {
+        let Some(task) = self.tasks.get_mut(&id) else {
+            return Ok(());
+        };
+        let blueprint = self.setup.blueprints.get(id);
+        if blueprint.tables.is_empty() {
+            task.stage = Stage::Running;
+            return Ok(());
+        }
+        task.stage = Stage::Restoring;
+        let changelogs = self.setup.blueprints.changelogs_of(id);
+        let requests = blueprint.tables.iter().zip(changelogs);
+        let requests = requests.map(|(table, changelog)| RestoreRequest {
+            name: table.name(),
+            changelog,
+            committed: task.committed_changelog(table.name()),
+            kept: table.changelog.versions_kept,
+        });
+        self.restores.add(id, requests.collect(), task.store())
+    }
+
     fn step_restores(&mut self) -> Result<bool> {
         if !self.restores.active() {
             return Ok(false);
         }
         let (records, restored) = self.restores.step()?;
-        for id in &restored {
-            if let Some(task) = self.tasks.get_mut(id) {
-                task.stage = Stage::Running;
+        let any = records > 0 || !restored.is_empty();
+        if restored.is_empty() {
+            return Ok(any);
+        }
+        for done in restored {
+            if let Some(task) = self.tasks.get_mut(&done.task) {
+                task.restored(done.changelogs, done.repair);
             }
         }
-        if !restored.is_empty() {
-            self.publish_status();
+        self.publish_status();
+        Ok(any)
+    }
+
+    /// Takes tasks back to their last commit.
+    fn rewind(&mut self, tasks: &[TaskId]) -> Result<()> {
+        let mut starts = Vec::new();
+        for id in tasks {
+            let Some(task) = self.tasks.remove(id) else {
+                continue;
+            };
+            let inputs = self.setup.blueprints.inputs_of(*id);
+            let from = task.starts().into_iter();
+            let from = from.map(|start| start.map_or(StartOffset::Committed, StartOffset::At));
+            starts.extend(inputs.into_iter().zip(from));
+            self.routes.remove(task.context());
+            let fresh = self.new_task(*id, Rc::clone(task.store()));
+            let again = task.rewound(fresh);
+            self.routes.add(again.context());
+            self.tasks.insert(*id, again);
         }
-        Ok(records > 0 || !restored.is_empty())
+        if !starts.is_empty() {
+            self.consumer.seek(&starts)?;
+        }
+        self.publish_status();
+        Ok(())
+    }
+
+    fn new_task(&self, id: TaskId, store: Rc<dyn Store>) -> Task {
+        Task::new(
+            id,
+            self.setup.blueprints.get(id),
+            Arc::clone(&self.setup.names),
+            store,
+            Arc::clone(&self.wake),
+            self.setup.max_record_bytes,
+            self.output.is_transactional(),
+        )
     }
 
     fn run_tasks(&mut self) -> Result<bool> {
         self.retry_at = None;
-        if self.commit.holds_sends() {
-            return Ok(false);
-        }
+        let budget = if self.pressing { 0 } else { BUDGET };
+        let mut sender = match self.commit.holds_sends() {
+            true => None,
+            false => self.output.sender(),
+        };
         let mut busy = false;
         let mut stopped = false;
         let mut retry_at: Option<Instant> = None;
         let mut retry = |at: Instant| retry_at = Some(retry_at.map_or(at, |earliest| earliest.min(at)));
         for task in self.tasks.values_mut() {
-            match task.run(self.producer.as_mut(), BUDGET) {
+            let sender: Option<&mut dyn Producer> = match &mut sender {
+                Some(sender) => Some(&mut **sender),
+                None => None,
+            };
+            match task.run(sender, budget) {
                 Ran::Idle => {}
                 Ran::Busy => busy = true,
                 Ran::Blocked => retry(clock::now() + PRODUCER_FULL),
@@ -306,54 +448,35 @@ impl Thread {
         if self.commit.is_none() {
             return Ok(false);
         }
-        let moved = self.commit.step(&mut Bench {
+        let stepped = self.commit.step(&mut Bench {
             blueprints: &self.setup.blueprints,
             tasks: &mut self.tasks,
             consumer: self.consumer.as_mut(),
-            producer: self.producer.as_mut(),
+            output: &mut self.output,
+            failures: &mut self.failures,
         })?;
-        Ok(moved)
+        match stepped {
+            Stepped::Still => Ok(false),
+            Stepped::Moved => Ok(true),
+            Stepped::Rewind(tasks) => {
+                self.rewind(&tasks)?;
+                Ok(true)
+            }
+        }
     }
 
-    /// Holds the tasks that want a commit when one is due, and begins it with those that stand at a cut.
+    /// Begins a commit when one is due and everything that was sent is with the producer.
     fn begin_commit(&mut self, busy: bool) -> Result<()> {
         let now = clock::now();
         let staged = || self.tasks.values().map(Task::staged).sum::<usize>();
         let due = now >= self.next_commit
             || !matches!(self.drain, Drain::None)
             || (self.eager && !busy)
+            || self.tasks.values().any(Task::wants_anchor)
             || staged() > STAGED_KEYS;
-        let candidate = |task: &Task| (due || task.hold) && task.wants_commit();
-        let wanting: Vec<_> = self
-            .tasks
-            .values()
-            .filter(|task| candidate(task))
-            .map(|task| task.id)
-            .collect();
-        if wanting.is_empty() {
-            self.held_since = None;
-            for task in self.tasks.values_mut() {
-                task.hold = false;
-            }
-            if now >= self.next_commit {
-                self.next_commit = now + self.setup.commit_interval;
-            }
-            return Ok(());
-        }
-        for id in &wanting {
-            if let Some(task) = self.tasks.get_mut(id) {
-                task.hold = true;
-            }
-        }
-        let held_since = *self.held_since.get_or_insert(now);
-        let at_cut: Vec<_> = wanting
-            .iter()
-            .copied()
-            .filter(|id| self.tasks[id].at_cut())
-            .collect();
-        if at_cut.len() == wanting.len() || (!at_cut.is_empty() && now >= held_since + STRAGGLERS) {
-            self.commit = Commit::begin(&mut self.tasks, &at_cut)?;
-            self.held_since = None;
+        self.pressing = due && self.tasks.values().any(Task::has_unsent);
+        if due && !self.pressing {
+            self.commit = Commit::begin(&mut self.tasks)?;
             self.next_commit = now + self.setup.commit_interval;
         }
         Ok(())
@@ -378,11 +501,7 @@ impl Thread {
 
     fn idle_for(&self) -> Duration {
         let now = clock::now();
-        // A commit that waits for agents is roused by them; only the end of its patience is a time.
-        let commit_at = match self.held_since {
-            None => Some(self.next_commit).filter(|_| self.commit.is_none()),
-            Some(held_since) => Some(held_since + STRAGGLERS).filter(|patience| *patience > now),
-        };
+        let commit_at = Some(self.next_commit).filter(|_| self.commit.is_none());
         [self.retry_at, self.commit.next_step(), commit_at]
             .into_iter()
             .flatten()
@@ -415,6 +534,6 @@ impl Thread {
 fn stop_reason(task: &Task) -> Option<&str> {
     match &task.stage {
         Stage::Stopped(reason) => Some(reason),
-        Stage::Restoring | Stage::Running => None,
+        Stage::Asking | Stage::Restoring | Stage::Running => None,
     }
 }

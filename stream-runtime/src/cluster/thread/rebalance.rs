@@ -4,7 +4,6 @@
 //! run out of time. Meanwhile the loop goes on for the others.
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Instant;
 
 use tracing::{info, warn};
@@ -12,7 +11,7 @@ use tracing::{info, warn};
 use super::Thread;
 use crate::clock;
 use crate::cluster::plan::{Listed, TaskId};
-use crate::cluster::task::{Stage, Task};
+use crate::cluster::task::Task;
 use crate::error::{Error, Result};
 use crate::kafka::{Rebalance, StartOffset, TopicPartition};
 use crate::store::{MemoryStore, Store};
@@ -59,14 +58,15 @@ impl Thread {
                 );
                 let tasks = self.setup.blueprints.tasks_led_by(&partitions);
                 // Nothing that is still queued may be written behind the back of the new owners. Should other tasks
-                // remain, their sends are in the same queue, and a commit relies on them.
-                if self.tasks.keys().all(|id| tasks.contains(id)) {
-                    self.producer.purge();
+                // remain, their sends are in the same queue, and a commit relies on them. A transaction is aborted
+                // instead.
+                if !self.output.is_transactional() && self.tasks.keys().all(|id| tasks.contains(id)) {
+                    self.output.producer().purge();
                 }
                 if matches!(self.drain, Drain::Revoke { .. }) {
                     self.drain = Drain::None;
                 }
-                self.give_up(&tasks, &partitions)?;
+                self.give_up(&tasks, &partitions, true)?;
             }
         }
         Ok(true)
@@ -90,18 +90,7 @@ impl Thread {
                 self.close_task(id, stale)?;
             }
             let store: Rc<dyn Store> = Rc::new(MemoryStore::new(blueprint.tables.len()));
-            let task = Task::new(
-                id,
-                blueprint,
-                Arc::clone(&self.setup.names),
-                store,
-                Arc::clone(&self.wake),
-                self.setup.max_record_bytes,
-            );
-            if task.stage == Stage::Restoring {
-                self.restores
-                    .add(id, &blueprints.changelogs_of(id), task.store())?;
-            }
+            let task = self.new_task(id, store);
             self.routes.add(task.context());
             inputs.extend(
                 blueprints
@@ -121,8 +110,8 @@ impl Thread {
     }
 
     /// Ends tasks without a commit of what they have not committed, and answers the rebalance.
-    fn give_up(&mut self, tasks: &[TaskId], partitions: &[TopicPartition]) -> Result<()> {
-        self.commit.forget(tasks);
+    fn give_up(&mut self, tasks: &[TaskId], partitions: &[TopicPartition], unfinished: bool) -> Result<()> {
+        self.commit.forget(tasks, unfinished, &mut self.output);
         let mut inputs = partitions.to_vec();
         for id in tasks {
             if let Some(task) = self.tasks.remove(id) {
@@ -160,14 +149,14 @@ impl Thread {
         for id in &tasks {
             if let Some(task) = self.tasks.get_mut(id) {
                 task.hold = true;
-                if !task.at_cut() && (task.is_backing_off() || now + half >= deadline) {
+                if task.has_open() && (task.is_backing_off() || now + half >= deadline) {
                     task.abandon_open();
                 }
             }
         }
         let drained = tasks
             .iter()
-            .all(|id| !self.commit.covers(*id) && self.tasks.get(id).is_none_or(|task| !task.wants_commit()));
+            .all(|id| !self.commit.covers(*id) && self.tasks.get(id).is_none_or(Task::is_drained));
         if !drained && now < deadline {
             return Ok(false);
         }
@@ -179,10 +168,10 @@ impl Thread {
             partitions, tasks, ..
         } = std::mem::replace(&mut self.drain, Drain::None)
         {
-            if !drained && self.commit.holds_sends() {
+            if !drained && !self.output.is_transactional() && self.commit.holds_sends() {
                 self.take_back_sends(&tasks)?;
             }
-            self.give_up(&tasks, &partitions)?;
+            self.give_up(&tasks, &partitions, !drained)?;
         } else {
             // Nothing is left to drain, which ends the thread.
             self.drain = Drain::Stop { deadline: now };
@@ -194,7 +183,7 @@ impl Thread {
     /// overwrite newer ones.
     fn take_back_sends(&mut self, revoked: &[TaskId]) -> Result<()> {
         if self.tasks.keys().all(|id| revoked.contains(id)) {
-            self.producer.purge();
+            self.output.producer().purge();
             return Ok(());
         }
         // Other tasks have sends in the same queue, and no commit of theirs would know what is missing.
