@@ -135,7 +135,11 @@ impl Process {
     #[track_caller]
     pub(crate) fn wait_for_kill(&mut self, meanwhile: impl FnMut()) {
         let status = self.end(meanwhile);
-        assert!(status.code().is_none(), "it ended by itself: {status}\n{}", self.transcript());
+        assert!(
+            status.code().is_none(),
+            "it ended by itself: {status}\n{}",
+            self.transcript()
+        );
     }
 
     fn end(&mut self, mut meanwhile: impl FnMut()) -> ExitStatus {
