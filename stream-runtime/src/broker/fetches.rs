@@ -6,6 +6,7 @@
 use kafka_protocol::messages::FetchRequest;
 use std::collections::HashMap;
 
+use super::log::{Grown, Reads};
 use super::state::Token;
 use super::topics::Topics;
 
@@ -30,10 +31,14 @@ impl Fetches {
         self.by_token.insert(token, Waiting { request, missing });
     }
 
-    /// Counts bytes that were appended to a partition and says which of its fetches have enough now.
-    pub(crate) fn appended(&mut self, waiting: &[Token], bytes: usize) -> Vec<Token> {
+    /// Counts what can be read more in a partition and says which of its fetches have enough now.
+    pub(crate) fn grown(&mut self, waiting: &[Token], grown: Grown) -> Vec<Token> {
         let has_enough = |token: &&Token| {
             self.by_token.get_mut(token).is_some_and(|fetch| {
+                let bytes = match Reads::of(fetch.request.isolation_level) {
+                    Reads::All => grown.all,
+                    Reads::Committed => grown.stable,
+                };
                 fetch.missing = fetch.missing.saturating_sub(bytes);
                 fetch.missing == 0
             })
