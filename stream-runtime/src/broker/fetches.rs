@@ -31,7 +31,9 @@ impl Fetches {
         self.by_token.insert(token, Waiting { request, missing });
     }
 
-    /// Counts what can be read more in a partition and says which of its fetches have enough now.
+    /// Counts what can be read more in a partition and says which of its fetches may have enough now.
+    ///
+    /// What lies before the offset of a fetch is counted too, so it has to be read to be sure.
     pub(crate) fn grown(&mut self, waiting: &[Token], grown: Grown) -> Vec<Token> {
         let has_enough = |token: &&Token| {
             self.by_token.get_mut(token).is_some_and(|fetch| {
@@ -44,6 +46,18 @@ impl Fetches {
             })
         };
         waiting.iter().filter(has_enough).copied().collect()
+    }
+
+    /// The request of a fetch that waits.
+    pub(crate) fn request(&self, token: Token) -> Option<&FetchRequest> {
+        self.by_token.get(&token).map(|fetch| &fetch.request)
+    }
+
+    /// Lets a fetch wait on, until `missing` more bytes have come.
+    pub(crate) fn wait_on(&mut self, token: Token, missing: usize) {
+        if let Some(fetch) = self.by_token.get_mut(&token) {
+            fetch.missing = missing;
+        }
     }
 
     /// Ends the wait.

@@ -22,17 +22,16 @@ pub(crate) fn fetch(state: &mut State, now: Now, caller: &Caller, request: Fetch
         return Answer::Ready(FetchResponse::default().with_error_code(code).into());
     }
     let read = read(state, &request);
-    let wanted = usize::try_from(request.min_bytes).unwrap_or(0);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let is_enough = read.bytes >= wanted || read.has_error;
-    if is_enough || wait.is_zero() || request.topics.is_empty() {
-        return Answer::Ready(read.response.into());
+    match missing(&read, &request) {
+        Some(missing) if !wait.is_zero() && !request.topics.is_empty() => {
+            state.timers.set(now.elapsed + wait, Timer::Fetch(caller.token));
+            let topics = &mut state.topics;
+            state.fetches.wait(topics, caller.token, request, missing);
+            Answer::Later
+        }
+        _ => Answer::Ready(read.response.into()),
     }
-    state.timers.set(now.elapsed + wait, Timer::Fetch(caller.token));
-    state
-        .fetches
-        .wait(&mut state.topics, caller.token, request, wanted - read.bytes);
-    Answer::Later
 }
 
 /// Answers a waiting fetch with what there is now.
@@ -49,8 +48,25 @@ pub(crate) fn grown(state: &mut State, topic: &str, index: i32, grown: Grown) {
         return;
     };
     for token in state.fetches.grown(&partition.waiting, grown) {
-        finish(state, token);
+        let Some(request) = state.fetches.request(token) else {
+            continue;
+        };
+        let read = read(state, request);
+        match missing(&read, request) {
+            Some(missing) => state.fetches.wait_on(token, missing),
+            None => {
+                state.fetches.take(&mut state.topics, token);
+                let response = read.response.into();
+                state.completions.push(Completion { token, response });
+            }
+        }
     }
+}
+
+/// How many bytes a fetch still wants; `None` if it is to be answered.
+fn missing(read: &Read, request: &FetchRequest) -> Option<usize> {
+    let wanted = usize::try_from(request.min_bytes).unwrap_or(0);
+    (!read.has_error && read.bytes < wanted).then(|| wanted - read.bytes)
 }
 
 struct Read {

@@ -5,3 +5,4 @@ mod frames;
 mod groups;
 mod logs;
 mod produce;
+mod transactions;
