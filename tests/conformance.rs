@@ -8,6 +8,8 @@
 
 #[path = "conformance/answers.rs"]
 mod answers;
+#[path = "conformance/bytes.rs"]
+mod bytes;
 #[path = "conformance/cluster.rs"]
 mod cluster;
 #[path = "conformance/committed.rs"]

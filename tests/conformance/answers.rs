@@ -200,7 +200,7 @@ pub(crate) fn writes_markers_that_clients_know(cluster: &Cluster) {
         assert_eq!(number(0), offset + 1);
         assert_eq!(marker[8..12], [0, 0, 0, 66], "the length");
         assert_eq!(marker[16], 2, "the format");
-        assert_eq!(marker[17..21], crate::wire::crc32c(&marker[21..]).to_be_bytes());
+        assert_eq!(marker[17..21], crate::bytes::crc32c(&marker[21..]).to_be_bytes());
         assert_eq!(
             marker[21..27],
             [0, 0x30, 0, 0, 0, 0],

@@ -33,7 +33,7 @@ pub(crate) fn compact(log: &mut Log, now_ms: i64, config: &TopicConfig) -> bool 
         let stays = if batch.marker.is_some() {
             let has_records = writers.remove(&batch.producer_id);
             keep_marker(batch, has_records, now_ms, config)
-        } else if log.is_aborted(batch) {
+        } else if log.isolation().is_aborted(batch) {
             None
         } else {
             keep(batch, &latest, now_ms, config)
@@ -80,7 +80,7 @@ fn is_due(log: &Log, end: i64, now_ms: i64, config: &TopicConfig) -> bool {
 
 /// The last offset of every key of the dirty part: what is clean holds each of its keys once.
 fn latest_offsets(log: &Log, end: i64) -> HashMap<Bytes, i64> {
-    let counts = |batch: &&Batch| batch.marker.is_none() && !log.is_aborted(batch);
+    let counts = |batch: &&Batch| batch.marker.is_none() && !log.isolation().is_aborted(batch);
     let dirty = log
         .dirty()
         .take_while(|batch| batch.base_offset < end)

@@ -115,14 +115,9 @@ impl Log {
         }
     }
 
-    /// Whether the producer has a transaction open here.
-    pub(crate) fn is_open(&self, producer_id: i64) -> bool {
-        self.isolation.is_open(producer_id)
-    }
-
-    /// Whether the batch belongs to an aborted transaction.
-    pub(super) fn is_aborted(&self, batch: &Batch) -> bool {
-        self.isolation.is_aborted(batch)
+    /// Which of its transactions are open or were aborted.
+    pub(super) fn isolation(&self) -> &Isolation {
+        &self.isolation
     }
 
     pub(super) fn batches(&self) -> &VecDeque<Batch> {

@@ -180,7 +180,8 @@ impl Topics {
 impl Partition {
     /// Whether the batch begins a transaction here, and the coordinator has to be asked.
     pub(crate) fn begins_transaction(&self, batch: &Batch) -> bool {
-        let goes_on = self.log.is_open(batch.producer_id) && self.producers.is_current(batch.producer());
+        let goes_on =
+            self.log.isolation().is_open(batch.producer_id) && self.producers.is_current(batch.producer());
         batch.is_transactional() && !goes_on
     }
 
@@ -210,7 +211,7 @@ impl Partition {
             }
             Verdict::Append => {}
         }
-        if !batch.is_transactional() && self.log.is_open(batch.producer_id) {
+        if !batch.is_transactional() && self.log.isolation().is_open(batch.producer_id) {
             return Err(ResponseError::InvalidTxnState);
         }
         if config.append_time {

@@ -3,17 +3,8 @@
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::offset_commit_request::{
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
-use kafka_protocol::messages::offset_fetch_request::OffsetFetchRequestTopic;
-use kafka_protocol::messages::txn_offset_commit_request::{
-    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
-};
 use kafka_protocol::messages::{
-    AddOffsetsToTxnRequest, DeleteGroupsRequest, DeleteRecordsRequest, DeleteTopicsRequest, GroupId,
-    OffsetCommitRequest, OffsetFetchRequest, ProducerId, TopicName, TransactionalId, TxnOffsetCommitRequest,
-    delete_records_request,
+    DeleteRecordsRequest, DeleteTopicsRequest, TopicName, delete_records_request,
 };
 use std::time::Duration;
 
@@ -220,6 +211,8 @@ fn an_aborted_record_replaces_nothing() {
     // Both markers are still there: one has its record, the other waits.
     assert_eq!(bases(&driver), [0, 1, 3, 4]);
     assert_eq!(aborted(&mut driver, 0), [], "there is nothing to leave out");
+    let log = &driver.state.topics.partition("t", 0).expect("a topic").log;
+    assert_eq!(log.isolation().aborted_in(0, i64::MAX), []);
     driver.pass(Duration::from_secs(5));
     assert_eq!(bases(&driver), [0, 1, 4], "the marker's time is over");
     // The record is replaced; then the marker has its time too.
@@ -261,8 +254,7 @@ fn retention_forgets_aborted_transactions() {
     assert_eq!(bases(&driver), [2, 3]);
     assert_eq!(aborted(&mut driver, 2), [(producer.id, 2)]);
     let log = &driver.state.topics.partition("t", 0).expect("a topic").log;
-    let known = log.read(2, 1000, true, crate::broker::log::Reads::Committed);
-    assert_eq!(known.expect("in range").aborted.map(|list| list.len()), Some(1));
+    assert_eq!(log.isolation().aborted_in(0, i64::MAX).len(), 1);
 }
 
 #[test]
@@ -312,113 +304,6 @@ fn the_last_marker_is_stamped_like_any_record() {
     assert!(marker.has_append_time());
     assert_eq!(marker.len(), 78);
     assert_eq!(marker.max_timestamp, driver.now().wall_ms);
-}
-
-/// The code and the offset that a group has committed for partition 0 of `t`.
-fn group_offset(driver: &mut Driver, require_stable: bool) -> (i16, i64) {
-    let topic = OffsetFetchRequestTopic::default()
-        .with_name(TopicName(text("t")))
-        .with_partition_indexes(vec![0]);
-    let request = OffsetFetchRequest::default()
-        .with_group_id(GroupId(text("g")))
-        .with_require_stable(require_stable)
-        .with_topics(Some(vec![topic]));
-    match driver.send(7, Request::OffsetFetch(request)).1 {
-        Answer::Ready(Response::OffsetFetch(response)) => {
-            let partition = &response.topics[0].partitions[0];
-            (partition.error_code, partition.committed_offset)
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-fn stage(driver: &mut Driver, who: &Producer, offset: i64) {
-    let request = AddOffsetsToTxnRequest::default()
-        .with_transactional_id(TransactionalId(text(who.name)))
-        .with_producer_id(ProducerId(who.id))
-        .with_producer_epoch(who.epoch)
-        .with_group_id(GroupId(text("g")));
-    driver.send(0, Request::AddOffsetsToTxn(request));
-    let partition = TxnOffsetCommitRequestPartition::default().with_committed_offset(offset);
-    let topic = TxnOffsetCommitRequestTopic::default()
-        .with_name(TopicName(text("t")))
-        .with_partitions(vec![partition]);
-    let request = TxnOffsetCommitRequest::default()
-        .with_transactional_id(TransactionalId(text(who.name)))
-        .with_group_id(GroupId(text("g")))
-        .with_producer_id(ProducerId(who.id))
-        .with_producer_epoch(who.epoch)
-        .with_generation_id(-1)
-        .with_topics(vec![topic]);
-    match driver.send(3, Request::TxnOffsetCommit(request)).1 {
-        Answer::Ready(Response::TxnOffsetCommit(response)) => {
-            assert_eq!(response.topics[0].partitions[0].error_code, 0);
-        }
-        other => panic!("{other:?}"),
-    }
-}
-
-fn commit_outside(driver: &mut Driver, offset: i64) {
-    let partition = OffsetCommitRequestPartition::default().with_committed_offset(offset);
-    let topic = OffsetCommitRequestTopic::default()
-        .with_name(TopicName(text("t")))
-        .with_partitions(vec![partition]);
-    let request = OffsetCommitRequest::default()
-        .with_group_id(GroupId(text("g")))
-        .with_generation_id_or_member_epoch(-1)
-        .with_topics(vec![topic]);
-    driver.send(7, Request::OffsetCommit(request));
-}
-
-#[test]
-fn the_offset_that_was_written_last_counts() {
-    let mut driver = driver(&[]);
-    let (one, two) = (driver.init("one", 60_000), driver.init("two", 60_000));
-    let unstable = ResponseError::UnstableOffsetCommit.code();
-    stage(&mut driver, &one, 10);
-    commit_outside(&mut driver, 20);
-    assert_eq!(group_offset(&mut driver, false), (0, 20));
-    assert_eq!(group_offset(&mut driver, true), (unstable, -1));
-    assert_eq!(driver.end(&one, COMMIT), 0);
-    assert_eq!(
-        group_offset(&mut driver, true),
-        (0, 20),
-        "it was written after the staged one"
-    );
-    stage(&mut driver, &one, 30);
-    stage(&mut driver, &two, 40);
-    assert_eq!(driver.end(&two, COMMIT), 0);
-    assert_eq!(group_offset(&mut driver, true), (unstable, -1));
-    assert_eq!(driver.end(&one, COMMIT), 0);
-    assert_eq!(group_offset(&mut driver, true), (0, 40));
-}
-
-#[test]
-fn staged_offsets_go_with_their_group_or_topic() {
-    let mut driver = driver(&[]);
-    let producer = driver.init("one", 60_000);
-    stage(&mut driver, &producer, 10);
-    let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text("g"))]);
-    driver.send(1, Request::DeleteGroups(request));
-    assert_eq!(driver.end(&producer, COMMIT), 0);
-    assert_eq!(group_offset(&mut driver, true), (0, -1));
-    stage(&mut driver, &producer, 10);
-    let request = DeleteTopicsRequest::default().with_topic_names(vec![TopicName(text("t"))]);
-    driver.send(1, Request::DeleteTopics(request));
-    assert_eq!(group_offset(&mut driver, true), (0, -1));
-    assert_eq!(driver.end(&producer, COMMIT), 0);
-    assert_eq!(group_offset(&mut driver, true), (0, -1));
-    assert_eq!(driver.state.groups.iter().count(), 0, "nothing is left of it");
-}
-
-#[test]
-fn a_group_is_not_forgotten_while_offsets_are_staged() {
-    let mut driver = driver(&[]);
-    let producer = driver.init("one", 60_000);
-    stage(&mut driver, &producer, 10);
-    assert_eq!(driver.state.groups.iter().count(), 1);
-    assert_eq!(driver.end(&producer, ABORT), 0);
-    assert_eq!(driver.state.groups.iter().count(), 0);
 }
 
 #[test]
