@@ -127,8 +127,12 @@ fn staged_offsets_go_with_their_group_or_topic() {
 #[test]
 fn a_group_is_not_forgotten_while_offsets_are_staged() {
     let mut driver = driver();
+    driver.topic("other", &[]);
     let producer = driver.init("one", 60_000);
     stage(&mut driver, &producer, 10);
+    // Whenever a topic goes, groups of which nothing is left go with it.
+    let request = DeleteTopicsRequest::default().with_topic_names(vec![TopicName(text("other"))]);
+    driver.send(1, Request::DeleteTopics(request));
     assert_eq!(driver.state.groups.iter().count(), 1);
     assert_eq!(driver.end(&producer, ABORT), 0);
     assert_eq!(driver.state.groups.iter().count(), 0);

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::fixture::{Driver, Producer, Sent, fetch};
 use crate::broker::api::{Request, Response, text};
+use crate::broker::log::Reads;
 use crate::broker::state::{Answer, Token};
 
 type Pair<'a> = (Option<&'a str>, Option<&'a str>);
@@ -132,7 +133,9 @@ fn a_transaction_ends_with_its_time() {
         driver.end(&producer, COMMIT),
         ResponseError::ProducerFenced.code()
     );
-    // Whoever comes next has all of its time.
+    // It may come back itself. Whoever comes next has all of its time.
+    let (code, returned) = driver.try_init("id", 1000, Some(&producer));
+    assert_eq!((code, returned.id, returned.epoch), (0, producer.id, 1));
     let mut next = driver.init("id", 1000);
     assert_eq!((next.id, next.epoch), (producer.id, 2));
     driver.pass(Duration::from_secs(10));
@@ -142,6 +145,48 @@ fn a_transaction_ends_with_its_time() {
     assert_eq!(driver.end(&next, COMMIT), 0);
     driver.pass(Duration::from_secs(10));
     assert_eq!(bases(&driver), [0, 1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_fenced_producer_is_refused_where_it_wrote() {
+    let mut driver = driver(&[]);
+    let mut old = driver.init("id", 60_000);
+    driver.add(&old, "t");
+    assert_eq!(driver.put(&mut old, "t", ONE), 0);
+    // It goes on in the epoch of the abort, as librdkafka does after an error.
+    let (code, mut new) = driver.try_init("id", 60_000, Some(&old));
+    assert_eq!((code, new.id, new.epoch), (0, old.id, 1));
+    // Even outside of transactions, and in sequence.
+    let outside = Sent {
+        producer: (old.id, old.epoch, 1),
+        ..Sent::new(ONE)
+    };
+    let fenced = ResponseError::InvalidProducerEpoch.code();
+    assert_eq!(driver.produce("t", outside.encode()), (fenced, -1));
+    // The new one counts from 0 again, which is not the batch that was numbered so before.
+    write(&mut driver, &mut new, ONE, COMMIT);
+    assert_eq!(bases(&driver), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_reader_is_told_what_it_is_given() {
+    let mut driver = driver(&[]);
+    let mut producer = driver.init("id", 60_000);
+    for _ in 0..3 {
+        write(&mut driver, &mut producer, ONE, ABORT);
+    }
+    let log = &driver.state.topics.partition("t", 0).expect("a topic").log;
+    let firsts = |from, most| {
+        let slice = log.read(from, most, true, Reads::Committed).expect("in range");
+        let told = slice.aborted.expect("it asked").into_iter();
+        told.map(|aborted| aborted.first).collect::<Vec<_>>()
+    };
+    assert_eq!(firsts(0, 1), [0], "one batch");
+    assert_eq!(firsts(1, 1), [0], "its marker");
+    assert_eq!(firsts(2, 1), [2]);
+    assert_eq!(firsts(0, 300), [0, 2]);
+    assert_eq!(firsts(0, 1000), [0, 2, 4]);
+    assert_eq!(firsts(6, 1000), [0; 0]);
 }
 
 #[test]
