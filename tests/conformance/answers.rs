@@ -341,7 +341,9 @@ pub(crate) fn aborts_what_is_open_too_long(cluster: &Cluster) {
     let topic = cluster.topic(1, &[]);
     let group = unique("group");
     let mut wire = Wire::connect(cluster, &unique("tx"));
-    let (code, producer) = wire.init(4, 500, None);
+    // Long enough for what follows, however busy the machine is.
+    let timeout_ms = 6000;
+    let (code, producer) = wire.init(4, timeout_ms, None);
     assert_eq!(code, NONE);
     wire.add(0, producer, &topic, &[0]);
     wire.add_offsets(0, producer, &group);
@@ -361,5 +363,8 @@ pub(crate) fn aborts_what_is_open_too_long(cluster: &Cluster) {
         (wire.committed(&group, &topic, true) == (NONE, -1)).then_some(())
     });
     // It may come back with the epoch that it lost.
-    assert_eq!(wire.init(4, 500, Some(producer)), (NONE, epoch(producer, 1)));
+    assert_eq!(
+        wire.init(4, timeout_ms, Some(producer)),
+        (NONE, epoch(producer, 1))
+    );
 }

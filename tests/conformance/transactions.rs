@@ -239,7 +239,8 @@ pub(crate) fn goes_on_after_a_producer_that_died(cluster: &Cluster) {
 
 pub(crate) fn aborts_a_transaction_that_is_open_too_long(cluster: &Cluster) {
     let topic = cluster.topic(1, &[]);
-    let producer = Transactional::new(cluster, &unique("tx"), &[("transaction.timeout.ms", "1000")]);
+    // Long enough to send a record, however busy the machine is.
+    let producer = Transactional::new(cluster, &unique("tx"), &[("transaction.timeout.ms", "6000")]);
     producer.begin();
     producer.put(&topic, 0, "k", "late");
     assert_eq!(settled(cluster, &topic, 0), 2);

@@ -72,6 +72,8 @@ pub(crate) struct Slice {
     pub(crate) bytes: Bytes,
     /// The aborted transactions that it has to leave out; `None` where it reads all.
     pub(crate) aborted: Option<Vec<Aborted>>,
+    /// Whether there was more than it may get.
+    pub(crate) is_cut: bool,
 }
 
 /// How many bytes became readable.
@@ -215,9 +217,14 @@ impl Log {
         let mut size = 0;
         let mut end = first;
         let mut read_to = offset;
+        let mut is_cut = false;
         for batch in self.batches.range(first..) {
             let is_first = at_least_one && end == first;
-            if batch.base_offset >= limit || (size + batch.len() > max_bytes && !is_first) {
+            if batch.base_offset >= limit {
+                break;
+            }
+            if size + batch.len() > max_bytes && !is_first {
+                is_cut = true;
                 break;
             }
             size += batch.len();
@@ -234,6 +241,7 @@ impl Log {
                 Reads::All => None,
                 Reads::Committed => Some(self.isolation.aborted_in(offset, read_to)),
             },
+            is_cut,
         })
     }
 

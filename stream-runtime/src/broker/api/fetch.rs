@@ -65,29 +65,30 @@ pub(crate) fn grown(state: &mut State, topic: &str, index: i32, grown: Grown) {
 
 /// How many bytes a fetch still wants; `None` if it is to be answered.
 fn missing(read: &Read, request: &FetchRequest) -> Option<usize> {
-    let wanted = usize::try_from(request.min_bytes).unwrap_or(0);
-    (!read.has_error && read.bytes < wanted).then(|| wanted - read.bytes)
+    let wanted = usize::try_from(request.min_bytes.min(request.max_bytes)).unwrap_or(0);
+    (!read.is_ready && read.bytes < wanted).then(|| wanted - read.bytes)
 }
 
 struct Read {
     response: FetchResponse,
     bytes: usize,
-    has_error: bool,
+    /// Something is wrong, or more than it may get is there already: no use to wait.
+    is_ready: bool,
 }
 
 fn read(state: &State, request: &FetchRequest) -> Read {
     let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
-    let (mut bytes, mut has_error) = (0, false);
+    let (mut bytes, mut is_ready) = (0, false);
     let mut responses = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
             let reads = Reads::of(request.isolation_level);
-            let data = read_partition(state, &topic.topic, wanted, reads, left, bytes == 0);
+            let (data, is_cut) = read_partition(state, &topic.topic, wanted, reads, left, bytes == 0);
             let size = data.records.as_ref().map_or(0, Bytes::len);
             bytes += size;
             left = left.saturating_sub(size);
-            has_error |= data.error_code != 0;
+            is_ready |= is_cut || data.error_code != 0;
             partitions.push(data);
         }
         let response = FetchableTopicResponse::default()
@@ -98,10 +99,11 @@ fn read(state: &State, request: &FetchRequest) -> Read {
     Read {
         response: FetchResponse::default().with_responses(responses),
         bytes,
-        has_error,
+        is_ready,
     }
 }
 
+/// What there is of a partition, and whether it was cut short.
 fn read_partition(
     state: &State,
     topic: &TopicName,
@@ -109,15 +111,17 @@ fn read_partition(
     reads: Reads,
     left: usize,
     is_first: bool,
-) -> PartitionData {
+) -> (PartitionData, bool) {
     let data = PartitionData::default()
         .with_partition_index(wanted.partition)
         .with_records(Some(Bytes::new()));
     let unknown = |error: ResponseError, data: PartitionData| {
-        data.with_error_code(error.code())
+        let data = data
+            .with_error_code(error.code())
             .with_high_watermark(-1)
             .with_last_stable_offset(-1)
-            .with_log_start_offset(-1)
+            .with_log_start_offset(-1);
+        (data, false)
     };
     let partition = match state.topics.partition(topic, wanted.partition) {
         Ok(partition) => partition,
@@ -129,12 +133,16 @@ fn read_partition(
     let log = &partition.log;
     let most = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left);
     match log.read(wanted.fetch_offset, most, is_first, reads) {
-        Ok(slice) => data
-            .with_high_watermark(log.end())
-            .with_last_stable_offset(log.stable_end())
-            .with_log_start_offset(log.start())
-            .with_aborted_transactions(slice.aborted.map(|all| all.iter().map(aborted).collect()))
-            .with_records(Some(slice.bytes)),
+        Ok(slice) => {
+            let aborted = slice.aborted.map(|all| all.iter().map(aborted).collect());
+            let data = data
+                .with_high_watermark(log.end())
+                .with_last_stable_offset(log.stable_end())
+                .with_log_start_offset(log.start())
+                .with_aborted_transactions(aborted)
+                .with_records(Some(slice.bytes));
+            (data, slice.is_cut)
+        }
         Err(error) => unknown(error, data),
     }
 }
