@@ -24,6 +24,7 @@ use crate::agent::context::TopicNames;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::kafka::{Cluster, GroupConsumer, Producer};
+use crate::store::Stores;
 
 /// Records taken from the client in one turn.
 const FETCH: usize = 2_000;
@@ -47,6 +48,7 @@ pub(crate) struct ThreadSetup {
     pub blueprints: Blueprints,
     pub names: Arc<TopicNames>,
     pub cluster: Arc<dyn Cluster>,
+    pub stores: Arc<dyn Stores>,
     pub commit_interval: Duration,
     /// How long a revoke may drain and commit.
     pub revoke_timeout: Duration,

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -15,7 +15,10 @@ use crate::cluster::plan::{Listed, TaskId};
 use crate::cluster::task::{Stage, Task};
 use crate::error::{Error, Result};
 use crate::kafka::{Rebalance, StartOffset, TopicPartition};
-use crate::store::{MemoryStore, Store};
+use crate::store::{Store, StorePlace, StoredTable};
+
+/// How old state of this machine may be: less than the `delete.retention.ms` of a changelog, a day by default.
+const MAX_AGE: Duration = Duration::from_secs(20 * 60 * 60);
 
 /// Why the thread brings tasks to an end.
 #[derive(Debug)]
@@ -89,7 +92,7 @@ impl Thread {
             if let Some(stale) = self.tasks.remove(&id) {
                 self.close_task(id, stale)?;
             }
-            let store: Rc<dyn Store> = Rc::new(MemoryStore::new(blueprint.tables.len()));
+            let store: Rc<dyn Store> = self.open_store(id)?.into();
             let task = Task::new(
                 id,
                 blueprint,
@@ -118,6 +121,21 @@ impl Thread {
         }
         self.publish_status();
         Ok(())
+    }
+
+    /// The store of a task, with what this machine still has of its state.
+    fn open_store(&self, id: TaskId) -> Result<Box<dyn Store>> {
+        let blueprint = self.setup.blueprints.get(id);
+        let tables = blueprint.tables.iter().map(|(table, _)| StoredTable {
+            name: (table.def)().name.to_owned(),
+            changelog_id: None,
+            max_age: MAX_AGE,
+        });
+        self.setup.stores.open(&StorePlace {
+            sub_topology: &blueprint.name,
+            partition: id.partition,
+            tables: &tables.collect::<Vec<_>>(),
+        })
     }
 
     /// Ends tasks without a commit of what they have not committed, and answers the rebalance.
