@@ -37,6 +37,8 @@ pub(super) struct Reports {
     pub(super) broken: bool,
     /// Records are taken back only when the client itself has given up their transaction.
     pub(super) taken_back_is_failure: bool,
+    /// Something was delivered since this was last set to false.
+    pub(super) delivered: bool,
     acknowledged: Acknowledged,
     diagnostics: Arc<Diagnostics>,
 }
@@ -64,6 +66,7 @@ impl RdKafkaProducer {
             failure: None,
             broken: false,
             taken_back_is_failure: false,
+            delivered: false,
             acknowledged: Acknowledged::default(),
             diagnostics: Arc::clone(diagnostics),
         };
@@ -130,7 +133,10 @@ impl Reports {
                 topic,
                 partition,
                 next,
-            } => self.acknowledged.note(topic, partition, next),
+            } => {
+                self.delivered = true;
+                self.acknowledged.note(topic, partition, next);
+            }
             Event::DeliveryFailed {
                 error: RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight,
                 topic,

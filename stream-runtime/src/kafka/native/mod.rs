@@ -14,12 +14,14 @@
 mod members;
 mod properties;
 mod queue;
+mod topic_ids;
 mod topics;
 mod transactions;
 
 pub(super) use members::{Member, committed_in};
 pub(super) use properties::{ALIASES, known_properties};
 pub(super) use queue::{Event, EventQueue};
+pub(super) use topic_ids::topic_ids;
 pub(super) use topics::{Refusal, TopicHandles};
 pub(super) use transactions::{Complaint, Transactions};
 

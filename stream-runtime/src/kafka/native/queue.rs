@@ -1,6 +1,6 @@
 //! A client's queue of events, read one at a time as borrowed values.
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -99,6 +99,23 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
             )
         };
         code(error).map_or(Ok(()), Err)
+    }
+
+    /// The high watermark of a partition in the newest answer to a fetch; `None` when there is none.
+    pub(in crate::kafka) fn high_watermark(&self, topic: &str, partition: i32) -> Option<i64> {
+        let topic = CString::new(topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client is alive, and so is the name during the call; no broker is asked.
+        let error = unsafe {
+            bindings::rd_kafka_get_watermark_offsets(
+                self.client.client().native_ptr(),
+                topic.as_ptr(),
+                partition,
+                &mut low,
+                &mut high,
+            )
+        };
+        (error == NO_ERROR && high >= 0).then_some(high)
     }
 
     /// Who this member is in its group now; `None` when it is in none.

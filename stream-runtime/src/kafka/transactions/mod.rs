@@ -34,6 +34,8 @@ pub(super) struct RdKafkaTransactionalProducer {
     /// An outcome that needed no step.
     at_once: Option<TransactionOutcome>,
     running: bool,
+    /// The transaction is to be aborted, by [`Producer::purge`].
+    given_up: bool,
     wake: Arc<Notify>,
 }
 
@@ -69,6 +71,7 @@ impl RdKafkaTransactionalProducer {
             outcomes,
             at_once: None,
             running: false,
+            given_up: false,
             wake,
         })
     }
@@ -116,8 +119,10 @@ impl TransactionalProducer for RdKafkaTransactionalProducer {
             .begin()
             .map_err(|complaint| Error::broker(format!("no transaction can begin: {}", complaint.text)))?;
         self.state.open.store(true, Ordering::Release);
+        self.given_up = false;
         let mut reports = self.producer.reports();
         reports.taken_back_is_failure = true;
+        reports.delivered = false;
         if !reports.broken {
             // It was of the transaction before.
             reports.failure = None;
@@ -134,6 +139,9 @@ impl TransactionalProducer for RdKafkaTransactionalProducer {
             }
             (Err(_), _) => self.end(TransactionOutcome::Failed(
                 "the membership is of another kind of client".to_owned(),
+            )),
+            _ if self.given_up => self.end(TransactionOutcome::Abort(
+                "its records were taken back".to_owned(),
             )),
             (_, Some(failure)) => self.end(TransactionOutcome::Abort(failure)),
             (Ok(member), None) => self.start(Step::Commit {
@@ -227,11 +235,9 @@ impl Producer for RdKafkaTransactionalProducer {
         self.producer.acknowledged(topic, partition)
     }
 
-    /// What is on the wire is only awaited, or it could be written behind the end of the transaction.
+    /// Nothing of the transaction will be seen, so its abort can take back what is still there: it knows when.
     fn purge(&mut self) {
-        self.producer.reports().taken_back_is_failure = false;
-        self.transactions().purge(true);
-        self.producer.poll();
+        self.given_up = true;
     }
 
     fn flush(&mut self, deadline: Duration) -> bool {

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseProducer, Producer as _};
@@ -31,6 +32,12 @@ const OFFSETS_SLICE: Duration = Duration::from_secs(10);
 /// How long a producer that was dropped in the middle of a transaction tries to abort it, so that readers need not
 /// wait for its time-out.
 const LAST_ABORT: Duration = Duration::from_secs(5);
+
+/// How long an abort waits for the first record of its transaction to be delivered.
+const FIRST_RECORD: Duration = Duration::from_secs(1);
+
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// How soon a call is made again that failed at once.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -123,6 +130,17 @@ impl Steps {
         let mut queue =
             EventQueue::of_producer(Arc::clone(&self.client)).expect("a producer has a main queue");
         let mut serve = || while queue.next(|event| lock(&self.reports).note(event)) {};
+        // Until a record is delivered, the broker may know nothing of this transaction yet, being busy with the end of
+        // the one before. It would refuse to abort that one, and librdkafka would take the refusal for fatal.
+        let end = clock::now() + FIRST_RECORD;
+        loop {
+            serve();
+            let begun = lock(&self.reports).delivered;
+            if begun || self.client.in_flight_count() == 0 || clock::now() >= end {
+                break;
+            }
+            thread::sleep(LOOK_EVERY);
+        }
         transactions.purge(true);
         serve();
         self.repeat(Call::Abort, within, || {
@@ -161,5 +179,5 @@ impl Steps {
 /// Keeps calls apart that fail at once.
 fn pause(start: Instant) {
     let spent = clock::now().duration_since(start);
-    std::thread::sleep(AGAIN_AFTER.saturating_sub(spent));
+    thread::sleep(AGAIN_AFTER.saturating_sub(spent));
 }
