@@ -191,10 +191,15 @@ impl Cluster {
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_committed");
         let consumer: BaseConsumer = config.create().expect("a consumer can be made");
+        // The end behind transactions that are still open: a worker that was killed leaves them to their time-out.
+        let client: BaseConsumer = config
+            .set("isolation.level", "read_uncommitted")
+            .create()
+            .expect("a client can be made");
         let mut list = TopicPartitionList::new();
         let mut ends = Vec::new();
         for partition in 0..i32::try_from(self.topics()[topic]).expect("few partitions") {
-            let (_, end) = consumer
+            let (_, end) = client
                 .fetch_watermarks(topic, partition, DEADLINE)
                 .expect("the broker answers");
             ends.push(end);
@@ -229,7 +234,10 @@ impl Cluster {
     /// Waits until the group has committed everything in its input topics, the first ones first.
     pub(crate) fn wait_until_done(&self, group: &str, inputs: &[&str]) {
         let mut config = self.config();
-        config.set("group.id", group).set("enable.auto.commit", "false");
+        config
+            .set("group.id", group)
+            .set("enable.auto.commit", "false")
+            .set("isolation.level", "read_uncommitted");
         let client: BaseConsumer = config.create().expect("a client can be made");
         let is_done = || -> Option<()> {
             let known = self.topics();

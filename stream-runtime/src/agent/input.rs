@@ -16,10 +16,12 @@ pub(crate) struct InputBuffer {
     /// How much of `bytes` belongs to records that were removed.
     consumed: usize,
     records: VecDeque<Stored>,
-    /// The offset after the last record that was removed.
+    /// The offset after the last record that was removed, or behind what comes after it and is no record.
     done_to: Option<i64>,
     /// Where reading began: the committed offset, or that of the first record that came.
     first_offset: Option<i64>,
+    /// Up to here everything has come that is a record.
+    reached: i64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -48,6 +50,7 @@ impl InputBuffer {
             records: VecDeque::new(),
             done_to: None,
             first_offset: None,
+            reached: 0,
         }
     }
 
@@ -129,6 +132,11 @@ impl InputBuffer {
         self.first_offset.get_or_insert(offset);
     }
 
+    /// Notes that there is no record before `offset` that has not come: markers of transactions have offsets, too.
+    pub(crate) fn reached(&mut self, offset: i64) {
+        self.reached = offset;
+    }
+
     /// Where reading began.
     pub(crate) fn first_offset(&self) -> Option<i64> {
         self.first_offset
@@ -142,10 +150,14 @@ impl InputBuffer {
     /// The offset to commit: that of the first record that is not done; `None` before any was and where nothing is
     /// committed.
     ///
-    /// With records waiting it is the head's, which steps over gaps that compaction and markers leave.
+    /// With records waiting it is the head's, which steps over gaps that compaction and markers leave. Without, it is
+    /// where the partition was read to its end.
     pub(crate) fn committable(&self) -> Option<i64> {
-        let done_to = self.done_to?;
-        Some(self.head_offset().unwrap_or(done_to))
+        if let Some(head) = self.head_offset() {
+            return self.done_to.map(|_| head);
+        }
+        let reached = (self.reached > 0).then_some(self.reached);
+        self.done_to.max(reached)
     }
 }
 
@@ -198,5 +210,21 @@ mod tests {
         assert_eq!(buffer.committable(), Some(7));
         buffer.pop();
         assert_eq!(buffer.committable(), Some(8));
+        buffer.reached(10);
+        assert_eq!(buffer.committable(), Some(10));
+        buffer.push(record(12, None, None));
+        buffer.reached(14);
+        assert_eq!(buffer.committable(), Some(12));
+        buffer.pop();
+        assert_eq!(buffer.committable(), Some(14));
+    }
+
+    #[test]
+    fn a_partition_without_records_is_done_where_it_was_read_to() {
+        let mut buffer = InputBuffer::new("t".into(), 0);
+        buffer.reached(0);
+        assert_eq!(buffer.committable(), None);
+        buffer.reached(500);
+        assert_eq!(buffer.committable(), Some(500));
     }
 }

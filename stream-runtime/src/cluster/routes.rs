@@ -1,9 +1,11 @@
 //! Which buffer a record goes to, and which partitions are paused because theirs is full.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::agent::context::TaskContext;
+use crate::agent::input::InputBuffer;
 use crate::error::Result;
 use crate::kafka::{GroupConsumer, RecordSink, TopicPartition};
 use crate::record::RecordRef;
@@ -50,6 +52,16 @@ impl Routes {
         self.last = 0;
     }
 
+    /// The buffer of a partition; none when what was fetched comes after its partition was given back.
+    fn find(&mut self, topic: &str, partition: i32) -> Option<&RefCell<InputBuffer>> {
+        let fits = |route: &Route| route.partition == partition && *route.topic == *topic;
+        if !self.routes.get(self.last).is_some_and(fits) {
+            self.last = self.routes.iter().position(fits)?;
+        }
+        let route = &self.routes[self.last];
+        Some(&route.task.inputs[route.input])
+    }
+
     /// Pauses and resumes partitions as their buffers fill and empty.
     pub(crate) fn regulate(&mut self, consumer: &mut dyn GroupConsumer) -> Result<()> {
         let mut pause = Vec::new();
@@ -80,15 +92,14 @@ impl Routes {
 
 impl RecordSink for Routes {
     fn record(&mut self, record: RecordRef<'_>) {
-        let fits = |route: &Route| route.partition == record.partition && *route.topic == *record.topic;
-        if !self.routes.get(self.last).is_some_and(fits) {
-            match self.routes.iter().position(fits) {
-                Some(found) => self.last = found,
-                // Fetched before its partition was given back.
-                None => return,
-            }
+        if let Some(buffer) = self.find(record.topic, record.partition) {
+            buffer.borrow_mut().push(record);
         }
-        let route = &self.routes[self.last];
-        route.task.inputs[route.input].borrow_mut().push(record);
+    }
+
+    fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {
+        if let Some(buffer) = self.find(topic, partition) {
+            buffer.borrow_mut().reached(offset);
+        }
     }
 }

@@ -34,7 +34,7 @@ const RESERVED: [(&str, &str); 15] = [
     ),
     (
         "enable.partition.eof",
-        "restoring needs it one way and reading the other",
+        "it tells where restores end, and where transactions do",
     ),
     (
         "enable.idempotence",
@@ -59,6 +59,8 @@ pub(super) fn group_consumer(settings: &ClientSettings) -> ClientConfig {
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "earliest")
         .set("isolation.level", "read_committed")
+        // Offsets behind the markers of transactions are to be committed, and no record leads there.
+        .set("enable.partition.eof", "true")
         .set("max.poll.interval.ms", millis(settings.max_poll_interval));
     if let Some(instance) = &settings.instance_id {
         config.set("group.instance.id", instance);

@@ -112,8 +112,9 @@ pub(crate) trait RecordSink {
     /// Takes one record; its bytes are gone when this returns.
     fn record(&mut self, record: RecordRef<'_>);
 
-    /// The reader of this partition stands at the end of it: every record below `offset` was given, or is
-    /// no record (transaction markers and compaction leave gaps), and no transaction below it is open. Given by [`PartitionReader`] alone.
+    /// Whoever reads this partition stands at the end of it: every record below `offset` was given, or is no record
+    /// (transaction markers and compaction leave gaps). To a [`PartitionReader`] no transaction below it is open; to a
+    /// [`GroupConsumer`] the end is where the first open one begins.
     fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {
         let _ = (topic, partition, offset);
     }

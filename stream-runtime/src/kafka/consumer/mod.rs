@@ -238,6 +238,15 @@ impl GroupConsumer for RdKafkaGroupConsumer {
                     sink.record(record);
                     records += 1;
                 }
+                Event::EndOfPartition {
+                    topic,
+                    partition,
+                    offset,
+                } => {
+                    if !seeks.hide(topic, partition) {
+                        sink.end_of_partition(topic, partition, offset);
+                    }
+                }
                 event => {
                     inbox.note(event, diagnostics);
                     noted = true;
