@@ -199,9 +199,16 @@ impl Cluster {
         let mut list = TopicPartitionList::new();
         let mut ends = Vec::new();
         for partition in 0..i32::try_from(self.topics()[topic]).expect("few partitions") {
-            let (_, end) = client
-                .fetch_watermarks(topic, partition, DEADLINE)
-                .expect("the broker answers");
+            let end_for = |client: &BaseConsumer| {
+                let (_, end) = client
+                    .fetch_watermarks(topic, partition, DEADLINE)
+                    .expect("the broker answers");
+                end
+            };
+            let end = end_for(&client);
+            eventually("no transaction is open", || {
+                (end_for(&consumer) >= end).then_some(())
+            });
             ends.push(end);
             list.add_partition_offset(topic, partition, Offset::Beginning)
                 .expect("an offset that can be");
