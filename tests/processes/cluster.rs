@@ -1,6 +1,7 @@
 //! A broker under test, seen through a client that is not the framework's.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,6 +19,13 @@ use crate::process::{DEADLINE, Process, colors, eventually};
 /// A record's key and value, as text.
 pub(crate) type Pair = (String, String);
 
+/// What a group has committed of a partition, and where the partition ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    pub(crate) committed: i64,
+    pub(crate) end: i64,
+}
+
 /// A broker and, if it is ours alone, its process.
 pub(crate) struct Cluster {
     bootstrap: String,
@@ -29,7 +37,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The embedded broker, as a process of its own with the topics of `colors`.
     pub(crate) fn embedded() -> Self {
-        let mut broker = Process::start("colors broker", colors().args(["broker", "--port", "0"]));
+        Self::embedded_in(&mut colors())
+    }
+
+    /// The embedded broker, as a process of its own with the topics of this program.
+    pub(crate) fn embedded_in(program: &mut Command) -> Self {
+        let mut broker = Process::start("the embedded broker", program.args(["broker", "--port", "0"]));
         let line = broker.wait_for_log("the embedded broker listens on ");
         let bootstrap = line
             .split("listens on ")
@@ -183,7 +196,7 @@ impl Cluster {
         producer.flush(DEADLINE).expect("the broker takes everything");
     }
 
-    /// Everything in a topic, partition by partition.
+    /// Everything in a topic that is committed, partition by partition.
     pub(crate) fn read(&self, topic: &str) -> Vec<Pair> {
         let mut config = self.config();
         config
@@ -226,33 +239,44 @@ impl Cluster {
         }
     }
 
-    /// Waits until the group has committed everything in its input topics, the first ones first.
-    pub(crate) fn wait_until_done(&self, group: &str, inputs: &[&str]) {
+    /// How far a group has come in each partition of these topics; `None` while that cannot be told.
+    pub(crate) fn progress(&self, group: &str, inputs: &[&str]) -> Option<BTreeMap<(String, i32), Progress>> {
+        let wait = Duration::from_secs(10);
         let mut config = self.config();
         config.set("group.id", group).set("enable.auto.commit", "false");
         let client: BaseConsumer = config.create().expect("a client can be made");
-        let is_done = || -> Option<()> {
-            let known = self.topics();
-            let mut list = TopicPartitionList::new();
-            for input in inputs {
-                for partition in 0..i32::try_from(*known.get(*input)?).expect("few partitions") {
-                    list.add_partition(input, partition);
-                }
+        let metadata = client.fetch_metadata(None, wait).ok()?;
+        let mut list = TopicPartitionList::new();
+        for input in inputs {
+            let topic = metadata.topics().iter().find(|topic| topic.name() == *input)?;
+            for partition in topic.partitions() {
+                list.add_partition(input, partition.id());
             }
-            // Before the ends: an output is on the broker before its input is committed.
-            let committed = client.committed_offsets(list, Duration::from_secs(10)).ok()?;
-            let done = committed.elements().iter().all(|element| {
-                let range =
-                    client.fetch_watermarks(element.topic(), element.partition(), Duration::from_secs(10));
-                match (range, element.offset()) {
-                    (Ok((_, end)), Offset::Offset(at)) => at >= end,
-                    (Ok((first, end)), _) => first == end,
-                    (Err(_), _) => false,
-                }
-            });
-            done.then_some(())
-        };
-        eventually(&format!("group `{group}` has processed everything"), is_done);
+        }
+        // Before the ends: an output is on the broker before its input is committed.
+        let committed = client.committed_offsets(list, wait).ok()?;
+        let elements = committed.elements();
+        let progress = elements.iter().map(|element| {
+            let (topic, partition) = (element.topic(), element.partition());
+            let (first, end) = client.fetch_watermarks(topic, partition, wait).ok()?;
+            let committed = match element.offset() {
+                Offset::Offset(at) => at,
+                _ => first,
+            };
+            Some(((topic.to_owned(), partition), Progress { committed, end }))
+        });
+        progress.collect()
+    }
+
+    /// Waits until the group has committed everything in its input topics, the first ones first.
+    pub(crate) fn wait_until_done(&self, group: &str, inputs: &[&str]) {
+        eventually(&format!("group `{group}` has processed everything"), || {
+            let progress = self.progress(group, inputs)?;
+            progress
+                .values()
+                .all(|partition| partition.committed >= partition.end)
+                .then_some(())
+        });
     }
 }
 
