@@ -170,6 +170,12 @@ impl<'a> Run<'a> {
                 assert_eq!(status.code(), Some(1), "{story}");
                 self.tell(&story);
                 self.report.ended_by_themselves += 1;
+                // Some faults may end a worker; one that does nothing else has no hope.
+                let allowed = 10 + 2 * self.plan.steps.len();
+                assert!(
+                    self.report.ended_by_themselves <= allowed,
+                    "workers keep ending by themselves: {story}"
+                );
                 self.count_crash();
                 self.workers[number].start(None);
             }

@@ -77,6 +77,8 @@ impl Worker {
             .arg(self.state());
         if self.common.guarantee == Guarantee::ExactlyOnce {
             command.args(["--processing-guarantee", "exactly_once"]);
+            // Others wait for the open one of a worker that is dead.
+            command.args(["--transaction-timeout", "5s"]);
         }
         if let Some(crash) = crash {
             command.env("STREAM_TEST_CRASH", crash);
