@@ -84,12 +84,15 @@ macro_rules! named {
     };
 }
 
+/// A case and its name.
+type Case<T> = (&'static str, fn() -> T);
+
 /// Cases of the judge.
-const VERDICTS: [(&str, fn()); 5] = named! { verdicts: a_missing_record_is_found a_record_that_came_twice_is_found
+const VERDICTS: [Case<()>; 5] = named! { verdicts: a_missing_record_is_found a_record_that_came_twice_is_found
 a_table_that_is_wrong_is_found another_order_is_found a_seed_repeats_its_schedule };
 
 /// Runs of the short form, on each broker.
-const TRIALS: [(&str, fn() -> Trial); 3] = named! { promises: workers_that_die_lose_nothing_and_count_once
+const TRIALS: [Case<Trial>; 3] = named! { promises: workers_that_die_lose_nothing_and_count_once
 workers_that_come_back_lose_nothing everything_counts_once_whatever_happens };
 
 /// What became of the cases.

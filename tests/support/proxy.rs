@@ -59,12 +59,14 @@ impl Proxy {
         self.shared.end_connections();
     }
 
+    #[allow(dead_code, reason = "not every test that has a proxy does all to it")]
     /// The broker sees every connection end; clients see nothing: what they send is taken, and nothing answers.
     pub(crate) fn half_open(&self) {
         self.shared.half_open.store(true, Ordering::SeqCst);
         self.shared.end_servers();
     }
 
+    #[allow(dead_code, reason = "not every test that has a proxy does all to it")]
     /// Lets this many bytes a second through each connection, either way.
     pub(crate) fn slow_down(&self, bytes_per_second: u64) {
         self.shared.pace.store(bytes_per_second, Ordering::SeqCst);
