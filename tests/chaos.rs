@@ -70,6 +70,7 @@ mod worker;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use judge::Promise;
@@ -157,8 +158,8 @@ fn short(settings: &Settings, outcome: &mut Outcome) {
             outcome.failed.push(name.to_owned());
         }
     }
-    let has_kafka = std::env::var_os("STREAM_TEST_KAFKA").is_some();
-    for embedded in [true, false] {
+    let mut lanes = [Vec::new(), Vec::new()];
+    for (lane, embedded) in lanes.iter_mut().zip([true, false]) {
         for (case, trial) in TRIALS {
             let name = format!("{}::{case}", if embedded { "embedded" } else { "kafka" });
             if !wanted(&name) {
@@ -168,39 +169,65 @@ fn short(settings: &Settings, outcome: &mut Outcome) {
                 println!("{name}: test");
                 continue;
             }
-            let trial = trial();
-            if !embedded && !has_kafka {
-                outcome
-                    .left_out
-                    .push(format!("{name}: STREAM_TEST_KAFKA is not set, see tests/run"));
-                if std::env::var("CI").is_ok_and(|ci| ci == "true") {
-                    outcome
-                        .failed
-                        .push(format!("{name}: left out, which is not allowed where CI=true"));
-                }
-                continue;
-            }
-            if let Some(why) = not_yet(trial.guarantee, embedded) {
-                outcome.left_out.push(format!("{name}: {why}"));
-                continue;
-            }
-            let mut kinds = trial.kinds;
-            kinds.retain(|(kind, _)| can_be(*kind, embedded, settings, &name, outcome));
-            // The embedded broker is for the program's own part; a few of each kind show that.
-            if embedded {
-                for (_, times) in kinds.iter_mut().filter(|(kind, _)| *kind != Kind::CrashPoint) {
-                    *times = 1;
-                }
-            }
-            let plan = Plan {
-                steps: schedule::fixed(settings.seed, trial.guarantee, &kinds),
-                promise: trial.promise,
-                guarantee: trial.guarantee,
-                ..plan(&name, embedded, settings)
-            };
-            try_one(&plan, &format!("cargo test --test chaos -- {name}"), outcome);
+            lane.extend(short_plan(&name, &trial(), embedded, settings, outcome));
         }
     }
+    // One after the other on each broker: two programs at work are enough for a small machine.
+    let failed = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for lane in &lanes {
+            let failed = &failed;
+            scope.spawn(move || {
+                for plan in lane {
+                    if !try_one(plan, &format!("cargo test --test chaos -- {}", plan.name)) {
+                        let mut failed = failed.lock().expect("nothing panics under it");
+                        failed.push(plan.name.clone());
+                    }
+                }
+            });
+        }
+    });
+    outcome
+        .failed
+        .extend(failed.into_inner().expect("nothing panics under it"));
+}
+
+/// A run of the short form, unless it is left out.
+fn short_plan(
+    name: &str,
+    trial: &Trial,
+    embedded: bool,
+    settings: &Settings,
+    outcome: &mut Outcome,
+) -> Option<Plan> {
+    if !embedded && std::env::var_os("STREAM_TEST_KAFKA").is_none() {
+        let why = "STREAM_TEST_KAFKA is not set, see tests/run";
+        outcome.left_out.push(format!("{name}: {why}"));
+        if std::env::var("CI").is_ok_and(|ci| ci == "true") {
+            outcome
+                .failed
+                .push(format!("{name}: left out, which is not allowed where CI=true"));
+        }
+        return None;
+    }
+    if let Some(why) = not_yet(trial.guarantee, embedded) {
+        outcome.left_out.push(format!("{name}: {why}"));
+        return None;
+    }
+    let mut kinds = trial.kinds.clone();
+    kinds.retain(|(kind, _)| can_be(*kind, embedded, settings, name, outcome));
+    // The embedded broker is for the program's own part; one of each kind shows that.
+    if embedded {
+        for (_, times) in kinds.iter_mut().filter(|(kind, _)| *kind != Kind::CrashPoint) {
+            *times = 1;
+        }
+    }
+    Some(Plan {
+        steps: schedule::fixed(settings.seed, trial.guarantee, &kinds),
+        promise: trial.promise,
+        guarantee: trial.guarantee,
+        ..plan(name, embedded, settings)
+    })
 }
 
 fn long(settings: &Settings, outcome: &mut Outcome) {
@@ -239,7 +266,9 @@ fn long(settings: &Settings, outcome: &mut Outcome) {
         settings.rate,
         if settings.embedded { "embedded" } else { "kafka" }
     );
-    try_one(&plan, &again, outcome);
+    if !try_one(&plan, &again) {
+        outcome.failed.push(name);
+    }
 }
 
 fn plan(name: &str, embedded: bool, settings: &Settings) -> Plan {
@@ -276,7 +305,8 @@ fn can_be(kind: Kind, embedded: bool, settings: &Settings, name: &str, outcome: 
     why.is_none()
 }
 
-fn try_one(plan: &Plan, again: &str, outcome: &mut Outcome) {
+/// Whether it holds.
+fn try_one(plan: &Plan, again: &str) -> bool {
     println!(
         "     {}: seed {}, {} faults",
         plan.name,
@@ -286,11 +316,9 @@ fn try_one(plan: &Plan, again: &str, outcome: &mut Outcome) {
     let start = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| plan.run()));
     let took = start.elapsed().as_secs_f32();
-    match result {
-        Ok(report) => {
-            println!("{report}");
-            println!("test {} ... ok ({took:.1} s, seed {})", plan.name, plan.seed);
-        }
+    let (name, seed) = (&plan.name, plan.seed);
+    match &result {
+        Ok(report) => println!("test {name} ... ok ({took:.1} s, seed {seed})\n{report}"),
         Err(_) => {
             let features = if cfg!(feature = "rocksdb") {
                 " --features rocksdb"
@@ -298,10 +326,12 @@ fn try_one(plan: &Plan, again: &str, outcome: &mut Outcome) {
                 ""
             };
             let again = again.replace("cargo test", &format!("cargo test{features}"));
-            println!("test {} ... FAILED ({took:.1} s, seed {})", plan.name, plan.seed);
-            println!("     once more: STREAM_TEST_SEED={} {again}", plan.seed);
-            println!("     logs and state: {}", plan.scratch().display());
-            outcome.failed.push(plan.name.clone());
+            println!(
+                "test {name} ... FAILED ({took:.1} s, seed {seed})\n     once more: STREAM_TEST_SEED={seed} {again}\n     \
+                 logs and state: {}",
+                plan.scratch().display()
+            );
         }
     }
+    result.is_ok()
 }
