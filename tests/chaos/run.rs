@@ -1,6 +1,5 @@
 //! A run: workers under load, what the schedule does to them, and the verdict.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -239,12 +238,8 @@ impl<'a> Run<'a> {
     /// Waits until the group has committed everything.
     fn drain(&mut self) {
         self.wait("everything is processed and committed", |run| {
-            let progress = run.cluster.progress(ID, &INPUTS);
-            let progress = progress.ok_or_else(|| "no answer".to_owned())?;
-            let left: BTreeMap<_, _> = progress
-                .iter()
-                .filter(|(_, partition)| partition.committed < partition.end)
-                .collect();
+            let left = run.cluster.left(ID, &INPUTS);
+            let left = left.ok_or_else(|| "no answer".to_owned())?;
             left.is_empty().then_some(()).ok_or_else(|| format!("{left:?}"))
         });
     }

@@ -1,6 +1,6 @@
 //! A broker under test, seen through a client that is not the framework's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -82,6 +83,8 @@ impl Cluster {
         config
             .set("bootstrap.servers", &self.bootstrap)
             .set("topic.metadata.refresh.interval.ms", "1000")
+            // The end of a partition is then the end, whatever transaction is open.
+            .set("isolation.level", "read_uncommitted")
             .set_log_level(RDKafkaLogLevel::Emerg);
         config
     }
@@ -196,47 +199,67 @@ impl Cluster {
         producer.flush(DEADLINE).expect("the broker takes everything");
     }
 
-    /// Everything in a topic that is committed, partition by partition.
+    /// Everything in a topic that is committed, partition by partition. Transactions that are open are waited for.
     pub(crate) fn read(&self, topic: &str) -> Vec<Pair> {
-        let mut config = self.config();
-        config
-            .set("group.id", unique("reader"))
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed");
-        let consumer: BaseConsumer = config.create().expect("a consumer can be made");
+        let consumer = self.reader();
         let mut list = TopicPartitionList::new();
-        let mut ends = Vec::new();
-        for partition in 0..i32::try_from(self.topics()[topic]).expect("few partitions") {
-            let (_, end) = consumer
-                .fetch_watermarks(topic, partition, DEADLINE)
-                .expect("the broker answers");
-            ends.push(end);
+        let partitions = i32::try_from(self.topics()[topic]).expect("few partitions");
+        for partition in 0..partitions {
+            eventually("no transaction is open", || {
+                let ends = [&self.client(), &consumer].map(|client| {
+                    let range = client.fetch_watermarks(topic, partition, DEADLINE);
+                    range.expect("the broker answers").1
+                });
+                (ends[0] == ends[1]).then_some(())
+            });
             list.add_partition_offset(topic, partition, Offset::Beginning)
                 .expect("an offset that can be");
         }
         consumer.assign(&list).expect("partitions are assigned");
-        let mut pairs = vec![Vec::new(); ends.len()];
+        let mut unread: BTreeSet<_> = (0..partitions).collect();
+        let mut pairs: BTreeMap<i32, Vec<Pair>> = BTreeMap::new();
         let start = Instant::now();
-        loop {
-            while let Some(record) = consumer.poll(Duration::from_millis(20)) {
-                let record = record.expect("a record can be read");
-                let text =
-                    |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-                let partition = usize::try_from(record.partition()).expect("not negative");
-                pairs[partition].push((text(record.key()), text(record.payload())));
+        while !unread.is_empty() {
+            match consumer.poll(Duration::from_millis(20)) {
+                Some(Ok(record)) => {
+                    let text = |bytes: Option<&[u8]>| {
+                        String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+                    };
+                    let pair = (text(record.key()), text(record.payload()));
+                    pairs.entry(record.partition()).or_default().push(pair);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
+                Some(Err(error)) => panic!("`{topic}` cannot be read: {error}"),
+                None => assert!(start.elapsed() < DEADLINE, "the end of `{topic}` is not reached"),
             }
-            let position = consumer.position().expect("there is a position");
-            let there = ends.iter().zip(0..).all(|(end, partition)| {
-                let at = position
-                    .find_partition(topic, partition)
-                    .map(|element| element.offset());
-                *end == 0 || at == Some(Offset::Offset(*end))
-            });
-            if there {
-                return pairs.concat();
-            }
-            assert!(start.elapsed() < DEADLINE, "the end of `{topic}` is not reached");
         }
+        pairs.into_values().flatten().collect()
+    }
+
+    /// Of committed records, and of where they end: markers of transactions are no records, so an offset never says.
+    fn reader(&self) -> BaseConsumer {
+        let mut config = self.config();
+        config
+            .set("group.id", unique("reader"))
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed");
+        config.create().expect("a consumer can be made")
+    }
+
+    /// Whether there may be a record that is committed, or can still be, from here to there.
+    fn has_record(&self, topic: &str, partition: i32, from: i64, to: i64) -> bool {
+        let reader = self.reader();
+        let wait = Duration::from_secs(10);
+        let stable = reader.fetch_watermarks(topic, partition, wait);
+        if stable.map_or(true, |(_, stable)| stable < to) {
+            return true;
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(from))
+            .expect("an offset that can be");
+        reader.assign(&list).expect("a partition is assigned");
+        !matches!(reader.poll(wait), Some(Err(KafkaError::PartitionEOF(_))))
     }
 
     /// How far a group has come in each partition of these topics; `None` while that cannot be told.
@@ -268,14 +291,19 @@ impl Cluster {
         progress.collect()
     }
 
+    /// The partitions in which there is something left for the group; `None` while that cannot be told.
+    pub(crate) fn left(&self, group: &str, inputs: &[&str]) -> Option<BTreeMap<(String, i32), Progress>> {
+        let mut left = self.progress(group, inputs)?;
+        left.retain(|(topic, partition), at| {
+            at.committed < at.end && self.has_record(topic, *partition, at.committed, at.end)
+        });
+        Some(left)
+    }
+
     /// Waits until the group has committed everything in its input topics, the first ones first.
     pub(crate) fn wait_until_done(&self, group: &str, inputs: &[&str]) {
         eventually(&format!("group `{group}` has processed everything"), || {
-            let progress = self.progress(group, inputs)?;
-            progress
-                .values()
-                .all(|partition| partition.committed >= partition.end)
-                .then_some(())
+            self.left(group, inputs)?.is_empty().then_some(())
         });
     }
 }
