@@ -9,6 +9,8 @@
 //! `cargo test --test processes [part of a name …]`; a name is `broker::file::case`. Run it without `--test`,
 //! or build the example first: `cargo build --example colors`.
 
+#[path = "processes/broker.rs"]
+mod broker;
 #[path = "processes/cluster.rs"]
 mod cluster;
 #[path = "processes/commands.rs"]
@@ -21,6 +23,8 @@ mod ending;
 mod failover;
 #[path = "processes/first_run.rs"]
 mod first_run;
+#[path = "processes/held.rs"]
+mod held;
 #[path = "processes/kcat.rs"]
 mod kcat;
 #[path = "processes/outage.rs"]

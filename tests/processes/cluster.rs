@@ -1,6 +1,7 @@
 //! A broker under test, seen through a client that is not the framework's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -8,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -17,6 +19,13 @@ use crate::process::{DEADLINE, Process, colors, eventually};
 
 /// A record's key and value, as text.
 pub(crate) type Pair = (String, String);
+
+/// What a group has committed of a partition, and where the partition ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress {
+    pub(crate) committed: i64,
+    pub(crate) end: i64,
+}
 
 /// A broker and, if it is ours alone, its process.
 pub(crate) struct Cluster {
@@ -29,7 +38,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// The embedded broker, as a process of its own with the topics of `colors`.
     pub(crate) fn embedded() -> Self {
-        let mut broker = Process::start("colors broker", colors().args(["broker", "--port", "0"]));
+        Self::embedded_in(&mut colors())
+    }
+
+    /// The embedded broker, as a process of its own with the topics of this program.
+    pub(crate) fn embedded_in(program: &mut Command) -> Self {
+        let mut broker = Process::start("the embedded broker", program.args(["broker", "--port", "0"]));
         let line = broker.wait_for_log("the embedded broker listens on ");
         let bootstrap = line
             .split("listens on ")
@@ -69,6 +83,8 @@ impl Cluster {
         config
             .set("bootstrap.servers", &self.bootstrap)
             .set("topic.metadata.refresh.interval.ms", "1000")
+            // The end of a partition is then the end, whatever transaction is open.
+            .set("isolation.level", "read_uncommitted")
             .set_log_level(RDKafkaLogLevel::Emerg);
         config
     }
@@ -183,91 +199,112 @@ impl Cluster {
         producer.flush(DEADLINE).expect("the broker takes everything");
     }
 
-    /// Everything in a topic, partition by partition.
+    /// Everything in a topic that is committed, partition by partition. Transactions that are open are waited for.
     pub(crate) fn read(&self, topic: &str) -> Vec<Pair> {
-        let mut config = self.config();
-        config
-            .set("group.id", unique("reader"))
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_committed");
-        let consumer: BaseConsumer = config.create().expect("a consumer can be made");
-        // The end behind transactions that are still open: a worker that was killed leaves them to their time-out.
-        let client: BaseConsumer = config
-            .set("isolation.level", "read_uncommitted")
-            .create()
-            .expect("a client can be made");
+        let consumer = self.reader();
         let mut list = TopicPartitionList::new();
-        let mut ends = Vec::new();
-        for partition in 0..i32::try_from(self.topics()[topic]).expect("few partitions") {
-            let end_for = |client: &BaseConsumer| {
-                let (_, end) = client
-                    .fetch_watermarks(topic, partition, DEADLINE)
-                    .expect("the broker answers");
-                end
-            };
-            let end = end_for(&client);
+        let partitions = i32::try_from(self.topics()[topic]).expect("few partitions");
+        for partition in 0..partitions {
             eventually("no transaction is open", || {
-                (end_for(&consumer) >= end).then_some(())
+                let ends = [&self.client(), &consumer].map(|client| {
+                    let range = client.fetch_watermarks(topic, partition, DEADLINE);
+                    range.expect("the broker answers").1
+                });
+                (ends[0] == ends[1]).then_some(())
             });
-            ends.push(end);
             list.add_partition_offset(topic, partition, Offset::Beginning)
                 .expect("an offset that can be");
         }
         consumer.assign(&list).expect("partitions are assigned");
-        let mut pairs = vec![Vec::new(); ends.len()];
+        let mut unread: BTreeSet<_> = (0..partitions).collect();
+        let mut pairs: BTreeMap<i32, Vec<Pair>> = BTreeMap::new();
         let start = Instant::now();
-        loop {
-            while let Some(record) = consumer.poll(Duration::from_millis(20)) {
-                let record = record.expect("a record can be read");
-                let text =
-                    |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
-                let partition = usize::try_from(record.partition()).expect("not negative");
-                pairs[partition].push((text(record.key()), text(record.payload())));
+        while !unread.is_empty() {
+            match consumer.poll(Duration::from_millis(20)) {
+                Some(Ok(record)) => {
+                    let text = |bytes: Option<&[u8]>| {
+                        String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+                    };
+                    let pair = (text(record.key()), text(record.payload()));
+                    pairs.entry(record.partition()).or_default().push(pair);
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => drop(unread.remove(&partition)),
+                Some(Err(error)) => panic!("`{topic}` cannot be read: {error}"),
+                None => assert!(start.elapsed() < DEADLINE, "the end of `{topic}` is not reached"),
             }
-            let position = consumer.position().expect("there is a position");
-            let there = ends.iter().zip(0..).all(|(end, partition)| {
-                let at = position
-                    .find_partition(topic, partition)
-                    .map(|element| element.offset());
-                *end == 0 || at == Some(Offset::Offset(*end))
-            });
-            if there {
-                return pairs.concat();
-            }
-            assert!(start.elapsed() < DEADLINE, "the end of `{topic}` is not reached");
         }
+        pairs.into_values().flatten().collect()
+    }
+
+    /// Of committed records, and of where they end: markers of transactions are no records, so an offset never says.
+    fn reader(&self) -> BaseConsumer {
+        let mut config = self.config();
+        config
+            .set("group.id", unique("reader"))
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed");
+        config.create().expect("a consumer can be made")
+    }
+
+    /// Whether there may be a record that is committed, or can still be, from here to there.
+    fn has_record(&self, topic: &str, partition: i32, from: i64, to: i64) -> bool {
+        let reader = self.reader();
+        let wait = Duration::from_secs(10);
+        let stable = reader.fetch_watermarks(topic, partition, wait);
+        if stable.map_or(true, |(_, stable)| stable < to) {
+            return true;
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(from))
+            .expect("an offset that can be");
+        reader.assign(&list).expect("a partition is assigned");
+        !matches!(reader.poll(wait), Some(Err(KafkaError::PartitionEOF(_))))
+    }
+
+    /// How far a group has come in each partition of these topics; `None` while that cannot be told.
+    pub(crate) fn progress(&self, group: &str, inputs: &[&str]) -> Option<BTreeMap<(String, i32), Progress>> {
+        let wait = Duration::from_secs(10);
+        let mut config = self.config();
+        config.set("group.id", group).set("enable.auto.commit", "false");
+        let client: BaseConsumer = config.create().expect("a client can be made");
+        let metadata = client.fetch_metadata(None, wait).ok()?;
+        let mut list = TopicPartitionList::new();
+        for input in inputs {
+            let topic = metadata.topics().iter().find(|topic| topic.name() == *input)?;
+            for partition in topic.partitions() {
+                list.add_partition(input, partition.id());
+            }
+        }
+        // Before the ends: an output is on the broker before its input is committed.
+        let committed = client.committed_offsets(list, wait).ok()?;
+        let elements = committed.elements();
+        let progress = elements.iter().map(|element| {
+            let (topic, partition) = (element.topic(), element.partition());
+            let (first, end) = client.fetch_watermarks(topic, partition, wait).ok()?;
+            let committed = match element.offset() {
+                Offset::Offset(at) => at,
+                _ => first,
+            };
+            Some(((topic.to_owned(), partition), Progress { committed, end }))
+        });
+        progress.collect()
+    }
+
+    /// The partitions in which there is something left for the group; `None` while that cannot be told.
+    pub(crate) fn left(&self, group: &str, inputs: &[&str]) -> Option<BTreeMap<(String, i32), Progress>> {
+        let mut left = self.progress(group, inputs)?;
+        left.retain(|(topic, partition), at| {
+            at.committed < at.end && self.has_record(topic, *partition, at.committed, at.end)
+        });
+        Some(left)
     }
 
     /// Waits until the group has committed everything in its input topics, the first ones first.
     pub(crate) fn wait_until_done(&self, group: &str, inputs: &[&str]) {
-        let mut config = self.config();
-        config
-            .set("group.id", group)
-            .set("enable.auto.commit", "false")
-            .set("isolation.level", "read_uncommitted");
-        let client: BaseConsumer = config.create().expect("a client can be made");
-        let is_done = || -> Option<()> {
-            let known = self.topics();
-            let mut list = TopicPartitionList::new();
-            for input in inputs {
-                for partition in 0..i32::try_from(*known.get(*input)?).expect("few partitions") {
-                    list.add_partition(input, partition);
-                }
-            }
-            // Before the ends: an output is on the broker before its input is committed.
-            let committed = client.committed_offsets(list, Duration::from_secs(10)).ok()?;
-            let done = committed.elements().iter().all(|element| {
-                let range =
-                    client.fetch_watermarks(element.topic(), element.partition(), Duration::from_secs(10));
-                match (range, element.offset()) {
-                    (Ok((_, end)), Offset::Offset(at)) => at >= end,
-                    (Ok((first, end)), _) => first == end,
-                    (Err(_), _) => false,
-                }
-            });
-            done.then_some(())
-        };
-        eventually(&format!("group `{group}` has processed everything"), is_done);
+        eventually(&format!("group `{group}` has processed everything"), || {
+            self.left(group, inputs)?.is_empty().then_some(())
+        });
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use stream_runtime::prelude::*;
 
 use crate::cluster::{Cluster, unique};
+use crate::held::held_in;
 use crate::process::{Process, clean};
 
 /// Names of shades, as they come.
@@ -137,32 +138,7 @@ pub(crate) fn worker(name: &str, mut command: Command, broker: &str, more: &[&st
 
 /// The lead partitions that a worker holds, by topic, as its log tells.
 pub(crate) fn held(worker: &Process) -> BTreeMap<String, BTreeSet<i32>> {
-    let mut held: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
-    for line in worker.err() {
-        let Some((before, listed)) = line.split_once(" partitions=") else {
-            continue;
-        };
-        let taken = before.contains(": giving back") || before.contains(": lost");
-        if !taken && !before.contains(": assigned") {
-            continue;
-        }
-        let listed = listed.split(" tasks=").next().unwrap_or(listed);
-        for topic in listed.split(", ") {
-            let mut words = topic.split_whitespace();
-            let partitions = held
-                .entry(words.next().unwrap_or_default().to_owned())
-                .or_default();
-            for partition in words.map_while(|word| word.parse().ok()) {
-                if taken {
-                    partitions.remove(&partition);
-                } else {
-                    partitions.insert(partition);
-                }
-            }
-        }
-    }
-    held.retain(|_, partitions| !partitions.is_empty());
-    held
+    held_in(&worker.err())
 }
 
 /// How many tasks a worker holds.

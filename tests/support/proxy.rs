@@ -1,4 +1,4 @@
-//! A TCP proxy before a broker, whose connections a test can cut.
+//! A TCP proxy before a broker, whose connections a test can cut, slow down or leave half open.
 //!
 //! The embedded broker tells its clients where it listens, so the proxy changes nothing in what they are told:
 //! it has to listen where the clients go, and the broker's answers must name that place. It therefore rewrites
@@ -9,6 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// A running proxy; it ends with the process.
 #[derive(Debug)]
@@ -20,9 +21,18 @@ pub(crate) struct Proxy {
 #[derive(Debug, Default)]
 struct Shared {
     cut: AtomicBool,
+    half_open: AtomicBool,
+    /// Bytes a second of each connection and direction; 0 for as fast as it goes.
+    pace: AtomicU64,
     refused: AtomicU64,
     to_clients: AtomicU64,
-    connections: Mutex<Vec<TcpStream>>,
+    connections: Mutex<Vec<Connection>>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: TcpStream,
+    server: Option<TcpStream>,
 }
 
 impl Proxy {
@@ -49,9 +59,26 @@ impl Proxy {
         self.shared.end_connections();
     }
 
-    /// Lets clients through again.
+    #[allow(dead_code, reason = "not every test that has a proxy does all to it")]
+    /// The broker sees every connection end; clients see nothing: what they send is taken, and nothing answers.
+    pub(crate) fn half_open(&self) {
+        self.shared.half_open.store(true, Ordering::SeqCst);
+        self.shared.end_servers();
+    }
+
+    #[allow(dead_code, reason = "not every test that has a proxy does all to it")]
+    /// Lets this many bytes a second through each connection, either way.
+    pub(crate) fn slow_down(&self, bytes_per_second: u64) {
+        self.shared.pace.store(bytes_per_second, Ordering::SeqCst);
+    }
+
+    /// Lets clients through again. They learn what became of connections that were half open.
     pub(crate) fn mend(&self) {
         self.shared.cut.store(false, Ordering::SeqCst);
+        self.shared.pace.store(0, Ordering::SeqCst);
+        if self.shared.half_open.swap(false, Ordering::SeqCst) {
+            self.shared.end_connections();
+        }
     }
 
     /// How many connections were refused.
@@ -71,24 +98,28 @@ impl Shared {
             self.refused.fetch_add(1, Ordering::SeqCst);
             return;
         }
+        let kept = |stream: &TcpStream| stream.try_clone().expect("a socket can be shared");
+        if self.half_open.load(Ordering::SeqCst) {
+            self.keep(Connection { client, server: None });
+            return;
+        }
         let Ok(server) = TcpStream::connect(("127.0.0.1", broker)) else {
             return;
         };
-        let both = [&client, &server].map(|stream| stream.try_clone().expect("a socket can be shared"));
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.extend(
-            both.iter()
-                .map(|stream| stream.try_clone().expect("a socket can be shared")),
-        );
-        drop(connections);
-        // Cut between the look above and now.
-        if self.cut.load(Ordering::SeqCst) {
-            self.end_connections();
-        }
-        let [mut from_client, mut from_server] = both;
+        self.keep(Connection {
+            client: kept(&client),
+            server: Some(kept(&server)),
+        });
+        let (mut from_client, mut from_server) = (kept(&client), kept(&server));
         let (mut to_client, mut to_server) = (client, server);
+        let shared = Arc::clone(self);
         thread::spawn(move || {
-            let _ = std::io::copy(&mut from_client, &mut to_server);
+            let mut bytes = [0; 4096];
+            while let Ok(length @ 1..) = from_client.read(&mut bytes) {
+                if shared.write(&mut to_server, &bytes[..length]).is_err() {
+                    break;
+                }
+            }
             let _ = to_server.shutdown(Shutdown::Both);
         });
         let shared = Arc::clone(self);
@@ -99,19 +130,68 @@ impl Shared {
                     rewrite(&mut answer, broker, own);
                 }
                 shared.to_clients.fetch_add(answer.len() as u64, Ordering::SeqCst);
-                if to_client.write_all(&answer).is_err() {
+                if shared.write(&mut to_client, &answer).is_err() {
                     break;
                 }
             }
-            let _ = to_client.shutdown(Shutdown::Both);
+            if !shared.half_open.load(Ordering::SeqCst) {
+                let _ = to_client.shutdown(Shutdown::Both);
+            }
             let _ = from_server.shutdown(Shutdown::Both);
         });
+    }
+
+    fn keep(&self, connection: Connection) {
+        self.connections
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(connection);
+        // Cut, or half open, between the look before and now.
+        if self.cut.load(Ordering::SeqCst) {
+            self.end_connections();
+        } else if self.half_open.load(Ordering::SeqCst) {
+            self.end_servers();
+        }
+    }
+
+    /// Writes at the pace that is set, in tenths of a second.
+    fn write(&self, stream: &mut TcpStream, mut bytes: &[u8]) -> std::io::Result<()> {
+        while !bytes.is_empty() {
+            let pace = self.pace.load(Ordering::SeqCst);
+            let length = match usize::try_from(pace / 10) {
+                Ok(tenth @ 1..) => bytes.len().min(tenth),
+                _ => bytes.len(),
+            };
+            let (now, later) = bytes.split_at(length);
+            stream.write_all(now)?;
+            if pace > 0 {
+                let share = length as f64 / pace as f64;
+                thread::sleep(Duration::from_secs_f64(share));
+            }
+            bytes = later;
+        }
+        Ok(())
     }
 
     fn end_connections(&self) {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
         for connection in connections.drain(..) {
-            let _ = connection.shutdown(Shutdown::Both);
+            for stream in [Some(&connection.client), connection.server.as_ref()]
+                .into_iter()
+                .flatten()
+            {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    fn end_servers(&self) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        for server in connections
+            .iter_mut()
+            .filter_map(|connection| connection.server.take())
+        {
+            let _ = server.shutdown(Shutdown::Both);
         }
     }
 }

@@ -1,0 +1,18 @@
+//! What the program under test can do and promises. A promise that is not kept yet has its tests written, and
+//! one constant here that switches them on.
+
+/// The setting `processing_guarantee = "exactly_once"` is there, and kept.
+pub(crate) const EXACTLY_ONCE: bool = false;
+
+/// Under at-least-once, a table never counts a record of its input twice, whatever crashes.
+pub(crate) const EXACT_TABLES: bool = false;
+
+/// `STREAM_TEST_CRASH=<point>@<n>` ends a worker of a debug build, as `kill -9` does, when it passes the point
+/// for the n-th time.
+pub(crate) const CRASH_POINTS: bool = false;
+
+/// `store = "rocksdb://"` is there. It also takes the feature: `cargo test --features rocksdb --test chaos`.
+pub(crate) const ROCKSDB: bool = false;
+
+/// The embedded broker has transactions.
+pub(crate) const EMBEDDED_TRANSACTIONS: bool = false;
