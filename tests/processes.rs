@@ -13,6 +13,8 @@
 mod cluster;
 #[path = "processes/commands.rs"]
 mod commands;
+#[path = "processes/crashes.rs"]
+mod crashes;
 #[path = "processes/ending.rs"]
 mod ending;
 #[path = "processes/failover.rs"]
@@ -71,6 +73,8 @@ const CASES: &[(&str, Needs)] = cases! {
     Broker failover: two_workers_have_two_tasks_each_of_four_partitions
         another_worker_takes_over_from_a_killed_one another_worker_takes_over_repartitioned_counts
         nothing_is_lost_by_a_kill_at_work a_stopped_worker_hands_over a_frozen_worker_does_no_harm;
+    Broker crashes: a_table_counts_a_record_once_wherever_its_worker_dies
+        every_count_is_put_out_once_wherever_its_worker_dies exactly_once_survives_a_kill_at_work;
     Kcat kcat: kcat_reads_and_writes;
     Kafka tools: counts_between_kafkas_own_tools;
     Kafka outage: a_worker_survives_its_broker a_worker_that_lost_its_group_loses_no_record

@@ -280,7 +280,7 @@ fn a_record_that_is_given_up_at_the_end_of_a_stop_leaves_nothing_of_any_agent() 
     let running = app.start().expect("the program starts");
     HELD.wait_for(1);
     running.stop().expect("an open record is no failure");
-    assert_eq!(bench.committed("amounts", 0), None);
+    assert_eq!(bench.committed("amounts", 0), Some(0));
     assert_eq!(bench.end("atomic-notes"), 0);
     HELD.open();
     let running = bench.start(agents());

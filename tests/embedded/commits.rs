@@ -1,5 +1,7 @@
 //! What a commit covers, and where a restart goes on.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use stream_runtime::prelude::*;
 
 use crate::support::{Bench, Gate, input, wait_until};
@@ -40,7 +42,11 @@ fn a_stop_commits_all_that_was_processed() {
     let app = bench.app([tally::agent()]).set("commit_interval", "4m");
     let running = app.start().expect("the program starts");
     bench.wait_for_records("tally", 3);
-    assert_eq!(bench.committed("votes", 0), None, "no commit is due for minutes");
+    assert_eq!(
+        bench.committed("votes", 0),
+        Some(0),
+        "no commit but that of where it began is due for minutes"
+    );
     running.stop().expect("all is well");
     assert_eq!(bench.committed("votes", 0), Some(3));
     assert_eq!(bench.end(&bench.changelog("commits-count")), 2);
@@ -96,6 +102,8 @@ fn a_restart_goes_on_exactly_where_the_last_run_stopped_and_tables_with_it() {
 fn a_key_written_a_thousand_times_between_two_commits_is_one_record_of_the_changelog() {
     let bench = Bench::new(&[("votes", 1), ("tally", 1)]);
     let app = bench.app([tally::agent()]).set("commit_interval", "4m");
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
+    let before = since_epoch.as_millis() as i64;
     let running = app.start().expect("the program starts");
     for hundred in 1..=10 {
         bench.produce("votes", (0..100).map(|n| input("hot").at(1_700_000_000_000 + n)));
@@ -105,9 +113,9 @@ fn a_key_written_a_thousand_times_between_two_commits_is_one_record_of_the_chang
     let changelog = bench.read(&bench.changelog("commits-count"));
     assert_eq!(changelog.len(), 1);
     assert_eq!(changelog[0].key_text(), "hot");
-    assert_eq!(
-        changelog[0].timestamp, 1_700_000_000_099,
-        "the time of the record that wrote last"
+    assert!(
+        changelog[0].timestamp >= before,
+        "how long it has been there decides about compaction, not the time of an event"
     );
 }
 

@@ -38,7 +38,7 @@ fn a_restore_ends_where_the_changelog_ends_although_no_record_is_there() {
     assert_eq!(bench.texts("tally").last().map(String::as_str), Some("a 1"));
 }
 
-#[table(config = [("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01"), ("delete.retention.ms", "0")])]
+#[table(config = [("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01"), ("delete.retention.ms", "0"), ("min.compaction.lag.ms", "0")])]
 static RESTORES_COMPACTED: Table<String, u64>;
 
 #[agent(topic = "votes", sink = "tally")]

@@ -31,7 +31,7 @@ fn commits_what_was_processed(cluster: &Cluster, signal: &str) {
 fn stuck_worker(cluster: &Cluster, program: &Shades<'_>) -> Process {
     let mut command = program.command();
     command.env("STREAM_SHUTDOWN_TIMEOUT", "4s");
-    let mut worker = worker("stuck worker", command, &cluster.address());
+    let mut worker = worker("stuck worker", command, &cluster.address(), &[]);
     worker.wait_for("it is stuck", |worker| {
         worker.out().contains(&"stuck".to_owned()).then_some(())
     });
@@ -64,7 +64,7 @@ pub(crate) fn a_second_signal_ends_at_once(cluster: &Cluster) {
 pub(crate) fn a_signal_ends_the_wait_for_a_broker() {
     for signal in ["TERM", "INT"] {
         // Nobody listens on this port, which only root could.
-        let mut worker = worker("worker", shades("nobody"), "kafka://127.0.0.1:1");
+        let mut worker = worker("worker", shades("nobody"), "kafka://127.0.0.1:1", &[]);
         worker.wait_for_log("waiting for the broker");
         worker.signal(signal);
         assert_eq!(worker.code(), 0, "{}", worker.transcript());

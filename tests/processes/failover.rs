@@ -14,7 +14,7 @@ fn two_workers(program: &Shades<'_>) -> (Process, Process) {
     workers
 }
 
-fn wait_until_shared(program: &Shades<'_>, a: &Process, b: &Process) {
+pub(crate) fn wait_until_shared(program: &Shades<'_>, a: &Process, b: &Process) {
     let half = program.tasks() / 2;
     eventually("each worker has half of the tasks", || {
         (tasks(a) == half && tasks(b) == half).then_some(())

@@ -20,7 +20,7 @@ pub(crate) fn kcat_reads_and_writes(cluster: &Cluster) {
     ] {
         assert!(listing.contains(topic), "{listing}");
     }
-    let _worker = worker("colors", colors(), &cluster.address());
+    let _worker = worker("colors", colors(), &cluster.address(), &[]);
     kcat(&["-P", "-t", "input"], Some("red\npurple\nblue\nred\n"));
     let read = |topic| {
         kcat(

@@ -151,7 +151,7 @@ pub(crate) fn a_worker_waits_for_its_broker(_: &Cluster) {
     let mut broker = Broker::new();
     let cluster = Cluster::kafka(&broker.bootstrap());
     let command = crate::programs::shades(&unique("shades"));
-    let mut early = worker("early worker", command, &cluster.address());
+    let mut early = worker("early worker", command, &cluster.address(), &[]);
     early.wait_for_log("waiting for the broker");
     broker.start();
     early.wait_for_log("waiting for topic");

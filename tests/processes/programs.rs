@@ -126,11 +126,12 @@ pub(crate) fn orders(id: &str) -> Command {
 }
 
 /// Starts a worker whose log tells what it does, and which is missed soon when it is gone.
-pub(crate) fn worker(name: &str, mut command: Command, broker: &str) -> Process {
+pub(crate) fn worker(name: &str, mut command: Command, broker: &str, more: &[&str]) -> Process {
     command
         .args(["worker", "--quiet", "--log", "info", "--broker", broker])
         .args(["--session-timeout", "6s", "--heartbeat-interval", "500ms"])
-        .args(["--commit-interval", "200ms"]);
+        .args(["--commit-interval", "200ms"])
+        .args(more);
     Process::start(name, &mut command)
 }
 
@@ -217,7 +218,7 @@ impl<'a> Shades<'a> {
     }
 
     pub(crate) fn start(&self, name: &str) -> Process {
-        worker(name, self.command(), &self.cluster.address())
+        worker(name, self.command(), &self.cluster.address(), &[])
     }
 
     /// Starts a worker and waits until it has all tasks.
@@ -285,6 +286,17 @@ impl<'a> Shades<'a> {
             let all: Vec<_> = (1..=self.truth[shade]).collect();
             assert_eq!(*counts, all, "every count of {shade} once and in order");
         }
+    }
+
+    /// Every count was put out, some perhaps again, and the table counted every record once.
+    #[track_caller]
+    pub(crate) fn assert_counted_once(&self) {
+        self.assert_nothing_lost();
+        assert_eq!(
+            last_of(&self.counts()),
+            self.truth,
+            "the last counts (left) are what was sent (right)"
+        );
     }
 
     /// Nothing was lost: every count was put out, some perhaps again, and the last are not below what was sent.

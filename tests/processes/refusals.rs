@@ -64,7 +64,7 @@ pub(crate) fn a_record_that_does_not_decode_ends_with_1_and_its_place(cluster: &
     cluster.send("orders", [r#"{"number":1}"#, "nonsense", r#"{"number":2}"#]);
     let id = unique("orders");
     let expect_the_end = |taken: &[&str]| {
-        let mut worker = worker("orders", orders(&id), &cluster.address());
+        let mut worker = worker("orders", orders(&id), &cluster.address(), &[]);
         let code = worker.code();
         assert_eq!(
             (code, worker.out()),
@@ -85,7 +85,7 @@ pub(crate) fn a_record_that_does_not_decode_ends_with_1_and_its_place(cluster: &
 pub(crate) fn a_stopped_task_leaves_the_others_running(cluster: &Cluster) {
     cluster.topic("orders", 2);
     let id = unique("orders");
-    let mut worker = worker("orders", orders(&id), &cluster.address());
+    let mut worker = worker("orders", orders(&id), &cluster.address(), &[]);
     cluster.send("orders", ["nonsense", r#"{"number":1}"#]);
     worker.wait_for_log("orders/0 offset 0");
     cluster.send("orders", [r#"{"number":2}"#, r#"{"number":3}"#]);

@@ -153,7 +153,9 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         .and_then(|bytes| bytes.parse().ok());
     // Members of their own for each sub-topology, since the group shares partitions out by their number alone: a
     // member of several could get all of one and nothing of another.
-    let members = blueprints(&topology, &plan, &changelogs).flat_map(|blueprint| {
+    let blueprints: Vec<_> = blueprints(&topology, &plan, &changelogs).collect();
+    blueprints.iter().try_for_each(Blueprint::check)?;
+    let members = blueprints.into_iter().flat_map(|blueprint| {
         let member = move |number| (format!("{}-{number}", blueprint.name), blueprint.clone());
         (0..settings.threads).map(member)
     });

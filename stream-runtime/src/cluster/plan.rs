@@ -7,7 +7,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cut::{self, Cut};
 use crate::agent::AgentDef;
+use crate::error::{Error, Result};
 use crate::kafka::TopicPartition;
 use crate::table::TableEntry;
 
@@ -23,6 +25,23 @@ pub(crate) struct Blueprint {
     /// Each agent and which of the inputs it reads.
     pub agents: Vec<(&'static AgentDef, usize)>,
     pub tables: Vec<TablePlan>,
+}
+
+impl Blueprint {
+    /// Whether what commits write beside the offsets fits where brokers keep it.
+    pub(crate) fn check(&self) -> Result<()> {
+        let longest = Cut::longest(self.tables.iter().map(TablePlan::name));
+        if longest <= cut::MAX_BYTES {
+            return Ok(());
+        }
+        Err(Error::topology(format!(
+            "the names of the {} tables of sub-topology `{}` are too long together: commits write {longest} bytes beside \
+             their offsets, and brokers keep {}. Shorten the names, or let fewer agents share their tables",
+            self.tables.len(),
+            self.name,
+            cut::MAX_BYTES
+        )))
+    }
 }
 
 /// One table and its changelog.

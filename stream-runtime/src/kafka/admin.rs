@@ -173,6 +173,10 @@ impl Admin for RdKafkaAdmin {
         Ok(outcomes)
     }
 
+    fn topic_ids(&self, _: &[String], _: Duration) -> Result<Vec<Option<String>>> {
+        Err(Error::usage("topics' ids are not asked for yet"))
+    }
+
     fn topic_config(&self, topic: &str, timeout: Duration) -> Result<Vec<(String, String)>> {
         let what = format!("the settings of {topic} were not read");
         let resource = [ResourceSpecifier::Topic(topic)];

@@ -51,6 +51,15 @@ impl Cluster for RdKafkaCluster {
         )?))
     }
 
+    fn transactional_producer(
+        &self,
+        _: &str,
+        _: std::time::Duration,
+        _: Arc<Notify>,
+    ) -> Result<Box<dyn super::TransactionalProducer>> {
+        Err(crate::error::Error::usage("transactions are not there yet"))
+    }
+
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>> {
         let producer = RdKafkaAcknowledgedProducer::new(&self.settings, &self.diagnostics)?;
         Ok(Arc::new(producer))

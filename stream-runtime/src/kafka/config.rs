@@ -99,8 +99,11 @@ pub(super) fn producer(settings: &ClientSettings) -> ClientConfig {
         .set("batch.size", "1000000")
         .set("queue.buffering.max.messages", "500000")
         .set("queue.buffering.max.kbytes", "131072")
-        // Success is seen by the queue's length reaching zero, so only failures cost a report.
-        .set("delivery.report.only.error", "true")
+        // Where changelogs end is known from their acknowledgements. A report costs once a batch, and less than
+        // none: with them, the records are freed by the thread that made them and not by librdkafka's, which
+        // would take the same locks (730 ns of processor time a record, against 1250; 1.45 million records a
+        // second against 1.0, two cores with the broker on them).
+        .set("delivery.report.only.error", "false")
         // A record in the queue waits for the broker however long that is away: giving up would stop the
         // task, and starting that again would send the same record.
         .set("message.timeout.ms", "0");

@@ -336,6 +336,22 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         }
     }
 
+    fn fetch_committed(&mut self, _: &[TopicPartition]) -> Result<()> {
+        Err(Error::usage("committed offsets are not asked for yet"))
+    }
+
+    fn committed(&mut self) -> Option<Vec<Option<CommitOffset>>> {
+        None
+    }
+
+    fn seek(&mut self, _: &[(TopicPartition, StartOffset)]) -> Result<()> {
+        Err(Error::usage("positions are not changed yet"))
+    }
+
+    fn membership(&self) -> Option<super::GroupMembership> {
+        None
+    }
+
     fn close(self: Box<Self>, deadline: Duration) {
         let (done, closed) = mpsc::channel::<()>();
         in_background(move || {
@@ -448,8 +464,11 @@ impl Inbox {
                 facility,
                 text,
             } => diagnostics.log(level, facility, text),
-            Event::Record(_) | Event::EndOfPartition { .. } | Event::DeliveryFailed { .. } | Event::Other => {
-            }
+            Event::Record(_)
+            | Event::EndOfPartition { .. }
+            | Event::Delivered { .. }
+            | Event::DeliveryFailed { .. }
+            | Event::Other => {}
         }
     }
 }

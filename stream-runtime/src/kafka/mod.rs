@@ -8,6 +8,7 @@
 
 pub(crate) mod cluster;
 
+mod acknowledged;
 mod admin;
 mod config;
 mod consumer;

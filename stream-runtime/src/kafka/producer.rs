@@ -9,6 +9,7 @@ use rdkafka::producer::{BaseProducer, FutureProducer, FutureRecord, Producer as 
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
+use super::acknowledged::Acknowledged;
 use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::native::{Event, EventQueue, Refusal, TopicHandles};
@@ -19,14 +20,14 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::record::HeadersRef;
 
-/// How often a flush looks at the queue's length: no event says that it has reached zero, since successes
-/// are not reported.
+/// How often a flush looks at the queue's length: no event says that it has reached zero.
 const FLUSH_STEP: Duration = Duration::from_millis(1);
 
 /// The producer of a worker thread.
 pub(super) struct RdKafkaProducer {
     topics: TopicHandles<Context>,
     failure: Option<String>,
+    acknowledged: Acknowledged,
     diagnostics: Arc<Diagnostics>,
 }
 
@@ -44,6 +45,7 @@ impl RdKafkaProducer {
         Ok(Self {
             topics: TopicHandles::new(queue),
             failure: None,
+            acknowledged: Acknowledged::default(),
             diagnostics: Arc::clone(diagnostics),
         })
     }
@@ -83,9 +85,15 @@ impl Producer for RdKafkaProducer {
         let Self {
             topics,
             failure,
+            acknowledged,
             diagnostics,
         } = self;
         while topics.queue().next(|event| match event {
+            Event::Delivered {
+                topic,
+                partition,
+                next,
+            } => acknowledged.note(topic, partition, next),
             // Taken back by `purge`.
             Event::DeliveryFailed {
                 error: RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight,
@@ -126,6 +134,14 @@ impl Producer for RdKafkaProducer {
 
     fn take_failure(&mut self) -> Option<String> {
         self.failure.take()
+    }
+
+    fn follow(&mut self, topic: &Arc<str>) {
+        self.acknowledged.follow(topic);
+    }
+
+    fn acknowledged(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.acknowledged.of(topic, partition)
     }
 
     fn purge(&mut self) {

@@ -123,6 +123,7 @@ impl PartitionReader for RdKafkaPartitionReader {
                 // A reader has no group to be rebalanced in, and sends and commits nothing.
                 Event::Rebalance { .. }
                 | Event::Commit { .. }
+                | Event::Delivered { .. }
                 | Event::DeliveryFailed { .. }
                 | Event::Other => {}
             });

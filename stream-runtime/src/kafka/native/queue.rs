@@ -33,6 +33,12 @@ pub(in crate::kafka) enum Event<'a> {
         error: Option<RDKafkaErrorCode>,
         failures: Vec<(String, i32, RDKafkaErrorCode)>,
     },
+    /// Records of one batch were delivered. `next` is the offset behind the last of them, where the broker told it.
+    Delivered {
+        topic: &'a str,
+        partition: i32,
+        next: Option<i64>,
+    },
     /// Records of one batch could not be delivered; the place is that of the first.
     DeliveryFailed {
         error: RDKafkaErrorCode,
@@ -227,16 +233,26 @@ unsafe fn read(event: *mut bindings::rd_kafka_event_t, headers: &mut Vec<u8>, vi
             // SAFETY: as above; a delivery report has at least one message.
             unsafe {
                 let records = bindings::rd_kafka_event_message_count(event);
-                let first = bindings::rd_kafka_event_message_next(event).as_ref();
-                match (code(bindings::rd_kafka_event_error(event)), first) {
-                    (Some(error), Some(first)) => visit(Event::DeliveryFailed {
+                let Some(first) = bindings::rd_kafka_event_message_next(event).as_ref() else {
+                    return visit(Event::Other);
+                };
+                let (topic, partition) = (
+                    borrow_text(bindings::rd_kafka_topic_name(first.rkt)),
+                    first.partition,
+                );
+                visit(match code(bindings::rd_kafka_event_error(event)) {
+                    Some(error) => Event::DeliveryFailed {
                         error,
-                        topic: borrow_text(bindings::rd_kafka_topic_name(first.rkt)),
-                        partition: first.partition,
+                        topic,
+                        partition,
                         records,
-                    }),
-                    _ => visit(Event::Other),
-                }
+                    },
+                    None => Event::Delivered {
+                        topic,
+                        partition,
+                        next: behind(first.offset, records),
+                    },
+                });
             }
         }
         bindings::RD_KAFKA_EVENT_LOG => {
@@ -253,6 +269,14 @@ unsafe fn read(event: *mut bindings::rd_kafka_event_t, headers: &mut Vec<u8>, vi
         }
         _ => visit(Event::Other),
     }
+}
+
+/// The offset behind a batch whose first record has this one.
+///
+/// When the broker has answered a repeated batch without its offset, librdkafka counts the offsets of its records
+/// up from −1001, so that the last of a large batch seems to have a real one: only the first tells.
+fn behind(first: i64, records: usize) -> Option<i64> {
+    (first >= 0).then(|| first.saturating_add(i64::try_from(records).unwrap_or(i64::MAX)))
 }
 
 /// # Safety
@@ -346,4 +370,21 @@ const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 
 fn code(error: RDKafkaRespErr) -> Option<RDKafkaErrorCode> {
     (error != NO_ERROR).then(|| error.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::behind;
+
+    #[test]
+    fn the_end_of_a_batch_is_known_when_its_first_offset_is() {
+        assert_eq!(behind(0, 1), Some(1));
+        assert_eq!(behind(40, 5), Some(45));
+        assert_eq!(behind(-1, 1), None);
+        assert_eq!(
+            behind(-1001, 5000),
+            None,
+            "the last of these seems to have offset 3998"
+        );
+    }
 }

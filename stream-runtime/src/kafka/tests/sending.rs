@@ -1,10 +1,12 @@
 //! Producers.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Kept, SOON, Setting, at, send, until, wake};
-use crate::kafka::{OutgoingRecord, RecordSink, SendOutcome, StartOffset};
+use super::{Kept, SOON, Setting, at, send, settings, until, wake};
+use crate::kafka::diagnostics::Diagnostics;
+use crate::kafka::producer::RdKafkaProducer;
+use crate::kafka::{ClientSettings, OutgoingRecord, Producer as _, RecordSink, SendOutcome, StartOffset};
 use crate::record::{HeadersRef, RecordRef, pack_header, partitioner};
 
 /// Everything a record has, as text.
@@ -235,4 +237,108 @@ fn purging_takes_back_what_is_queued_and_the_producer_goes_on() {
     assert_eq!(values.first(), Some(&"first"));
     assert_eq!(values.last(), Some(&"last"));
     assert_eq!(values.iter().filter(|value| **value == "last").count(), 1);
+}
+
+#[test]
+fn acknowledgements_of_followed_topics_tell_where_their_partitions_end() {
+    let Some(setting) = Setting::new("followed") else {
+        return;
+    };
+    let [log, other] = ["log", "other"].map(|name| setting.topic(name, 3, &[]));
+    let mut producer = setting.cluster.producer(wake()).expect("a producer");
+    producer.follow(&log);
+    assert_eq!(producer.acknowledged(&log, 1), None, "nothing was sent");
+    for round in 1..=3 {
+        for number in 0..1000 {
+            send(&mut *producer, &log, 1, &number.to_string());
+            send(&mut *producer, &other, 1, &number.to_string());
+        }
+        send(&mut *producer, &log, 2, "one");
+        assert!(producer.flush(SOON));
+        assert_eq!(producer.acknowledged(&log, 1), Some(1000 * round));
+        assert_eq!(producer.acknowledged(&log, 2), Some(round));
+        assert_eq!(producer.acknowledged(&log, 0), None);
+        assert_eq!(producer.acknowledged(&other, 1), None, "nobody follows it");
+    }
+    // What is taken back was not acknowledged, and what was stays so.
+    send(&mut *producer, &log, 2, "taken back");
+    producer.purge();
+    until("nothing is left in flight", || {
+        producer.poll();
+        producer.in_flight() == 0
+    });
+    let end = producer.acknowledged(&log, 2).expect("it is known");
+    let admin = setting.cluster.admin().expect("an admin client");
+    let [(_, last)] = admin.offset_range(&[at(&log, 2)], SOON).expect("an answer")[..] else {
+        panic!("one range");
+    };
+    assert!(end == 3 && (3..=4).contains(&last), "{end} of {last}");
+
+    // Somebody else writes in between: the offsets are the broker's.
+    setting.fill(&log, 1, 7);
+    send(&mut *producer, &log, 1, "last");
+    assert!(producer.flush(SOON));
+    assert_eq!(producer.acknowledged(&log, 1), Some(3008));
+    assert_eq!(producer.take_failure(), None);
+}
+
+/// What reports of successes cost: `cargo test --release -- --ignored --nocapture cost_of_reports`.
+#[test]
+#[ignore = "a measurement"]
+fn cost_of_reports() {
+    let Some(setting) = Setting::new("cost") else {
+        return;
+    };
+    let topic = setting.topic("log", 4, &[]);
+    let count = 2_000_000;
+    for round in 0..3 {
+        for (what, only_errors, followed) in [
+            ("failures", "true", false),
+            ("everything", "false", false),
+            ("everything, followed", "false", true),
+        ] {
+            let raw = ("delivery.report.only.error".to_owned(), only_errors.to_owned());
+            let settings = ClientSettings {
+                raw: vec![raw],
+                ..settings(&setting.bootstrap, &setting.name)
+            };
+            let diagnostics = Arc::new(Diagnostics::new(setting.bootstrap.as_str()));
+            let mut producer = RdKafkaProducer::new(&settings, &diagnostics, wake()).expect("a producer");
+            if followed {
+                producer.follow(&topic);
+            }
+            send(&mut producer, &topic, 0, "first");
+            assert!(producer.flush(SOON));
+            let (start, cpu) = (Instant::now(), own_cpu());
+            for number in 0..count {
+                send(
+                    &mut producer,
+                    &topic,
+                    number % 4,
+                    "a value of some thirty bytes, say",
+                );
+                if number % 1000 == 0 {
+                    producer.poll();
+                }
+            }
+            assert!(producer.flush(SOON));
+            let (seconds, cpu) = (start.elapsed().as_secs_f64(), own_cpu() - cpu);
+            println!(
+                "{round}: reports of {what}: {:.0} records/s, {:.0} ns of processor time a record",
+                f64::from(count) / seconds,
+                cpu * 1e9 / f64::from(count)
+            );
+        }
+    }
+}
+
+/// Seconds of processor time of this process.
+fn own_cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux");
+    let fields = stat.rsplit(')').next().expect("a name").split_whitespace();
+    let ticks = fields
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse::<f64>().expect("a number"));
+    ticks.sum::<f64>() / 100.0
 }

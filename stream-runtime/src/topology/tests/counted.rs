@@ -187,7 +187,12 @@ fn topics_are_created_as_they_are_declared() {
     assert_eq!(settings(plain), ["cleanup.policy=delete", create_time]);
     assert_eq!(
         settings(changelog),
-        ["cleanup.policy=compact", create_time, "min.insync.replicas=2"]
+        [
+            "cleanup.policy=compact",
+            create_time,
+            "min.compaction.lag.ms=86400000",
+            "min.insync.replicas=2"
+        ]
     );
 }
 
