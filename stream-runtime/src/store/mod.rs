@@ -18,7 +18,7 @@ use crate::error::Result;
 pub(crate) type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// The committed state of one task. `table` is the number of a shard within it.
-pub(crate) trait Store: fmt::Debug {
+pub(crate) trait Store: fmt::Debug + Send {
     /// Calls `read` with the value of a key and returns true, or returns false where there is none.
     fn get(&self, table: usize, key: &[u8], read: &mut dyn FnMut(&[u8])) -> Result<bool>;
 

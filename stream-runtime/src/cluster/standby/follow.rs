@@ -119,17 +119,23 @@ impl Follower {
 
     /// It is being read from there.
     pub(super) fn started(&mut self) {
-        self.next_offset = self.applied.unwrap_or(0);
-        self.held = Held::default();
+        self.forget_read();
         self.reading = Reading::Yes;
     }
 
     /// It is read no more: the reader is gone.
     pub(super) fn stopped(&mut self) {
         let dropped = self.held.dropped;
-        self.held = Held::default();
+        self.forget_read();
         self.held.dropped = dropped;
         self.reading = Reading::No;
+    }
+
+    /// What was read and is not in the store is to be read again.
+    fn forget_read(&mut self) {
+        self.batch.clear();
+        self.held = Held::default();
+        self.next_offset = self.applied.unwrap_or(0);
     }
 
     pub(super) fn record(&mut self, record: RecordRef<'_>) {
@@ -189,7 +195,7 @@ impl Follower {
             changelog = %self.at, bytes = self.held(),
             "much is written and not committed yet: the standby waits until it is"
         );
-        self.held = Held::default();
+        self.forget_read();
         self.held.dropped = true;
         self.reading = Reading::Stop;
     }
@@ -197,10 +203,8 @@ impl Follower {
     /// Fills the store from the beginning of the changelog.
     pub(super) fn begin_anew(&mut self, store: &dyn Store) -> Result<()> {
         store.clear(self.table)?;
-        self.batch.clear();
-        self.held = Held::default();
         self.applied = None;
-        self.next_offset = 0;
+        self.forget_read();
         if self.reading != Reading::No {
             self.reading = Reading::Stop;
         }
@@ -456,6 +460,23 @@ mod tests {
         shard.start(StartOffset::At(1));
         shard.read(1, "a", Some("2"));
         shard.read(2, "a", Some("3"));
+        shard.apply();
+        assert_eq!(shard.state(), ("a=2".to_owned(), Some(2)));
+    }
+
+    #[test]
+    fn what_was_held_back_when_its_reader_failed_is_read_again() {
+        let mut shard = Shard::new();
+        shard.learn(1);
+        shard.start(StartOffset::Beginning);
+        shard.read(0, "a", Some("1"));
+        shard.read(1, "a", Some("2"));
+        shard.apply();
+        shard.follower.stopped();
+        shard.learn(2);
+        assert_eq!(shard.state(), ("a=1".to_owned(), Some(1)));
+        shard.start(StartOffset::At(1));
+        shard.read(1, "a", Some("2"));
         shard.apply();
         assert_eq!(shard.state(), ("a=2".to_owned(), Some(2)));
     }

@@ -131,12 +131,6 @@ impl Members {
         live.map(|(worker, member)| (worker.as_str(), &member.announcement))
     }
 
-    /// When the next of them is gone unless it is heard.
-    pub(super) fn next_loss(&self, now: Instant) -> Option<Instant> {
-        let untils = self.known.values().map(|member| member.until);
-        untils.filter(|until| *until > now).min()
-    }
-
     /// Forgets those that have been gone for long, and gives their names: their announcements are of no more use.
     pub(super) fn forget(&mut self, now: Instant) -> Vec<String> {
         let long_gone = |member: &Member| {
@@ -196,7 +190,6 @@ mod tests {
         assert_eq!(live(&members, start), ["a", "b"]);
         let later = start + VALID / 2;
         assert!(!members.record(b"a", Some(&announcement(&[0]).write()), later), "no news");
-        assert_eq!(members.next_loss(later), Some(start + VALID));
         assert_eq!(live(&members, start + VALID), ["a"]);
         assert_eq!(live(&members, later + VALID), Vec::<&str>::new());
         let back = start + VALID * 5;

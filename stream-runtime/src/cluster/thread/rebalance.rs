@@ -3,7 +3,6 @@
 //! A rebalance is answered when the tasks it takes away have drained: finished their records and committed, or
 //! run out of time. Meanwhile the loop goes on for the others.
 
-use std::rc::Rc;
 use std::time::Instant;
 
 use tracing::{info, warn};
@@ -14,7 +13,7 @@ use crate::cluster::plan::{Listed, TaskId};
 use crate::cluster::task::Task;
 use crate::error::{Error, Result};
 use crate::kafka::{Rebalance, StartOffset, TopicPartition};
-use crate::store::{MemoryStore, Store};
+use crate::store::MemoryStore;
 
 /// Why the thread brings tasks to an end.
 #[derive(Debug)]
@@ -89,7 +88,9 @@ impl Thread {
             if let Some(stale) = self.tasks.remove(&id) {
                 self.close_task(id, stale)?;
             }
-            let store: Rc<dyn Store> = Rc::new(MemoryStore::new(blueprint.tables.len()));
+            let store = self.stores.open(id, blueprint, || {
+                Ok(Box::new(MemoryStore::new(blueprint.tables.len())))
+            })?;
             let task = self.new_task(id, store);
             self.routes.add(task.context());
             inputs.extend(
@@ -132,6 +133,7 @@ impl Thread {
         self.restores.remove(id)?;
         self.routes.remove(task.context());
         task.close();
+        self.stores.release(id, self.setup.blueprints.get(id));
         Ok(())
     }
 
