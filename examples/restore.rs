@@ -78,7 +78,9 @@ fn records() -> Outcome<u64> {
 }
 
 fn directory() -> Outcome<PathBuf> {
-    Ok(std::env::var_os("RESTORE_DIRECTORY").ok_or("RESTORE_DIRECTORY is not set")?.into())
+    Ok(std::env::var_os("RESTORE_DIRECTORY")
+        .ok_or("RESTORE_DIRECTORY is not set")?
+        .into())
 }
 
 fn client() -> ClientConfig {
@@ -114,7 +116,10 @@ fn compare() -> Outcome {
 
 fn print(round: u32, what: &str, took: Duration, records: u64) {
     let seconds = took.as_secs_f64();
-    println!("{round} {what:20} {seconds:6.2} {:12.0}", records as f64 / seconds);
+    println!(
+        "{round} {what:20} {seconds:6.2} {:12.0}",
+        records as f64 / seconds
+    );
 }
 
 fn start(role: &str, directory: &Path) -> Outcome<Child> {
@@ -154,7 +159,9 @@ fn finished(mut child: Child, role: &str) -> Outcome {
 
 fn feed(records: u64) -> Outcome {
     let admin: AdminClient<_> = client().create()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let input = NewTopic::new("restore-input", PARTITIONS, TopicReplication::Fixed(1));
     runtime.block_on(admin.create_topics([&input], &AdminOptions::new()))?;
     let producer: BaseProducer = client()
@@ -188,7 +195,9 @@ fn fill() -> Outcome {
 
 /// The program under test: ready when all of its tasks run.
 fn program() -> Outcome {
-    let app = app().set("store", "rocksdb://").set("datadir", directory()?.display().to_string());
+    let app = app()
+        .set("store", "rocksdb://")
+        .set("datadir", directory()?.display().to_string());
     let running = app.start()?;
     while running.running_tasks().len() < PARTITIONS as usize {
         if running.has_failed() {
@@ -205,8 +214,11 @@ fn program() -> Outcome {
 /// Where each partition of the changelog ends.
 fn ends() -> Outcome<Vec<i64>> {
     let consumer: BaseConsumer = client().create()?;
-    let ends = (0..PARTITIONS)
-        .map(|partition| Ok(consumer.fetch_watermarks(CHANGELOG, partition, Duration::from_secs(10))?.1));
+    let ends = (0..PARTITIONS).map(|partition| {
+        Ok(consumer
+            .fetch_watermarks(CHANGELOG, partition, Duration::from_secs(10))?
+            .1)
+    });
     ends.collect()
 }
 

@@ -102,7 +102,9 @@ fn a_restart_goes_on_exactly_where_the_last_run_stopped_and_tables_with_it() {
 fn a_key_written_a_thousand_times_between_two_commits_is_one_record_of_the_changelog() {
     let bench = Bench::new(&[("votes", 1), ("tally", 1)]);
     let app = bench.app([tally::agent()]).set("commit_interval", "4m");
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set");
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a clock that is set");
     let before = since_epoch.as_millis() as i64;
     let running = app.start().expect("the program starts");
     for hundred in 1..=10 {

@@ -1,26 +1,23 @@
 //! Workers that die at a place of our choice within a commit, and what the next one makes of it.
 
 use crate::cluster::Cluster;
-use crate::process::Process;
 use crate::programs::{Shades, worker};
 
 const EXACTLY_ONCE: [&str; 2] = ["--processing-guarantee", "exactly_once"];
 
-/// A worker that is killed when it comes by a place for the n-th time.
-fn doomed(program: &Shades<'_>, cluster: &Cluster, place: &str, more: &[&str]) -> Process {
+/// A worker that is killed when it comes by a place for the n-th time, while records come.
+fn die(program: &mut Shades<'_>, cluster: &Cluster, place: &str, more: &[&str]) {
     let mut command = program.command();
     command.env("STREAM_TEST_CRASH", place);
     let mut process = worker(&format!("dies at {place}"), command, &cluster.address(), more);
-    process.wait_for_end();
-    process
+    process.wait_for_kill(|| program.send(40));
 }
 
 fn dies_everywhere(cluster: &Cluster, program: &mut Shades<'_>, places: &[&str], more: &[&str]) {
     for (round, place) in places.iter().enumerate() {
         for times in [1, 2] {
             program.send(2_000);
-            let place = format!("{place}@{}", times + round % 2);
-            let _ = doomed(program, cluster, &place, more);
+            die(program, cluster, &format!("{place}@{}", times + round % 2), more);
         }
     }
     program.send(1_000);

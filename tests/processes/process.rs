@@ -120,7 +120,7 @@ impl Process {
 
     /// Waits for its end and gives its exit code.
     pub(crate) fn code(&mut self) -> i32 {
-        let status = self.end();
+        let status = self.end(|| {});
         status
             .code()
             .unwrap_or_else(|| panic!("{} ended by a signal: {status}\n{}", self.name, self.transcript()))
@@ -128,12 +128,24 @@ impl Process {
 
     /// Waits for its end, whatever it is.
     pub(crate) fn wait_for_end(&mut self) {
-        self.end();
+        self.end(|| {});
     }
 
-    fn end(&mut self) -> ExitStatus {
+    /// Waits until it was killed, doing something meanwhile.
+    #[track_caller]
+    pub(crate) fn wait_for_kill(&mut self, meanwhile: impl FnMut()) {
+        let status = self.end(meanwhile);
+        assert!(
+            status.code().is_none(),
+            "it ended by itself: {status}\n{}",
+            self.transcript()
+        );
+    }
+
+    fn end(&mut self, mut meanwhile: impl FnMut()) -> ExitStatus {
         let start = Instant::now();
         loop {
+            meanwhile();
             if let Some(status) = self.child.try_wait().expect("it is a child") {
                 self.read_to_end();
                 return status;

@@ -47,7 +47,7 @@ pub(crate) fn counts_between_kafkas_own_tools(cluster: &Cluster) {
     let settings = || ["input", "output"].map(|topic| cluster.topic_config(topic));
     let before = (describe(), settings());
 
-    let mut worker = worker("colors", colors(), &cluster.address());
+    let mut worker = worker("colors", colors(), &cluster.address(), &[]);
     let produce = |lines: &str| {
         tool(cluster, "ConsoleProducer", &["--topic", "input"], Some(lines)).ok();
     };
@@ -92,7 +92,7 @@ pub(crate) fn counts_between_kafkas_own_tools(cluster: &Cluster) {
     worker.signal("TERM");
     assert_eq!(worker.code(), 0, "{}", worker.transcript());
     produce("red\n");
-    let _worker = self::worker("colors again", colors(), &cluster.address());
+    let _worker = self::worker("colors again", colors(), &cluster.address(), &[]);
     assert_eq!(consume("4"), ["blue\t1", "red\t1", "red\t2", "red\t3"]);
     eventually("the counts are committed", || {
         cluster.wait_until_done("colors", &["input", "colors-colors"]);

@@ -111,7 +111,10 @@ impl Program for Colors {
     fn run_worker(self, settings: &Settings, options: WorkerOptions) -> Result<Rows> {
         self.ask(format!(
             "worker broker={} threads={} commit={:?} demo={}",
-            settings.broker, settings.threads, settings.commit_interval(), options.demo
+            settings.broker,
+            settings.threads,
+            settings.commit_interval(),
+            options.demo
         ));
         Ok(Rows::from([(
             "colors-count",

@@ -383,11 +383,7 @@ impl Commit {
         }
     }
 
-    fn ended(
-        round: Round,
-        outcome: TransactionOutcome,
-        bench: &mut Bench<'_>,
-    ) -> Result<(Self, Stepped)> {
+    fn ended(round: Round, outcome: TransactionOutcome, bench: &mut Bench<'_>) -> Result<(Self, Stepped)> {
         match outcome {
             TransactionOutcome::Done => {
                 crash::point("after-end-transaction");
@@ -397,9 +393,7 @@ impl Commit {
                 Ok((Self::None, Stepped::Moved))
             }
             TransactionOutcome::Abort(reason) => Self::abort(&reason, bench),
-            TransactionOutcome::Fenced(reason) => {
-                Ok((Self::renew(None, &reason, bench)?, rewind_all(bench)))
-            }
+            TransactionOutcome::Fenced(reason) => Ok((Self::renew(None, &reason, bench)?, rewind_all(bench))),
             TransactionOutcome::Unknown(reason) => {
                 let next = Self::renew(Some(round), &reason, bench)?;
                 Ok((next, Stepped::Moved))
@@ -498,10 +492,7 @@ impl Commit {
         }
         if output.is_transactional() {
             // One that is being ended is decided by the broker, which refuses those of a generation that has passed.
-            let abortable = matches!(
-                self,
-                Self::None | Self::Staging { .. } | Self::Delivering(_)
-            );
+            let abortable = matches!(self, Self::None | Self::Staging { .. } | Self::Delivering(_));
             if unfinished && abortable {
                 output.abort();
                 *self = Self::Aborting;

@@ -27,7 +27,10 @@ pub(crate) struct Cut {
 impl Cut {
     /// The newest cut that these texts tell of.
     pub(crate) fn newest<'a>(texts: impl IntoIterator<Item = &'a str>) -> Option<Self> {
-        texts.into_iter().filter_map(Self::parse).max_by_key(|cut| cut.number)
+        texts
+            .into_iter()
+            .filter_map(Self::parse)
+            .max_by_key(|cut| cut.number)
     }
 
     fn parse(text: &str) -> Option<Self> {

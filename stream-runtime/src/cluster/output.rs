@@ -47,9 +47,9 @@ pub(crate) struct Maker {
 
 impl Maker {
     fn make(&self) -> Result<Box<dyn TransactionalProducer>> {
-        let mut producer = self
-            .cluster
-            .transactional_producer(&self.id, self.timeout, Arc::clone(&self.wake))?;
+        let mut producer =
+            self.cluster
+                .transactional_producer(&self.id, self.timeout, Arc::clone(&self.wake))?;
         for changelog in &self.changelogs {
             producer.follow(changelog);
         }
@@ -109,7 +109,9 @@ impl Output {
     pub(crate) fn sender(&mut self) -> Option<&mut dyn Producer> {
         match self {
             Self::AtLeastOnce(producer) => Some(producer.as_mut()),
-            Self::ExactlyOnce { producer, open: true, .. } => Some(producer.as_mut()),
+            Self::ExactlyOnce {
+                producer, open: true, ..
+            } => Some(producer.as_mut()),
             Self::ExactlyOnce { .. } => None,
         }
     }
@@ -150,7 +152,12 @@ impl Output {
     /// Puts a fresh producer in the place of one that is of no more use. Its outcome tells when it is ready, and then
     /// every transaction of those before it is decided.
     pub(crate) fn renew(&mut self) -> Result<()> {
-        if let Self::ExactlyOnce { producer, open, maker } = self {
+        if let Self::ExactlyOnce {
+            producer,
+            open,
+            maker,
+        } = self
+        {
             *open = false;
             *producer = maker.make()?;
         }

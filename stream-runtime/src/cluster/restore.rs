@@ -128,8 +128,9 @@ impl Restores {
                 store.clear(table)?;
                 offset = None;
             }
-            let start = offset.map_or(StartOffset::Beginning, StartOffset::At);
-            starts.push((request.changelog.clone(), start));
+            // Asked for the beginning, librdkafka waits half a second for a leader that it does not know yet; at an offset
+            // it begins at once. Where the log no longer has the first record, it says so.
+            starts.push((request.changelog.clone(), StartOffset::At(offset.unwrap_or(0))));
             self.shards.push(RestoringShard {
                 task,
                 table,
@@ -237,8 +238,12 @@ impl Restores {
         };
         for shard in &mut shards {
             let all_counts = shard.settle_tail(&mut restored.repair)?;
-            let cut = shard.until.filter(|until| !all_counts && *until < shard.next_offset);
-            restored.changelogs.push((shard.name, cut.unwrap_or(shard.next_offset)));
+            let cut = shard
+                .until
+                .filter(|until| !all_counts && *until < shard.next_offset);
+            restored
+                .changelogs
+                .push((shard.name, cut.unwrap_or(shard.next_offset)));
             shard.report_end();
         }
         if let Some(shard) = shards.first() {
@@ -251,7 +256,9 @@ impl Restores {
 impl RestoringShard {
     fn apply(&mut self) -> Result<()> {
         // What is behind the cut is not in the store.
-        let offset = self.until.map_or(self.next_offset, |until| until.min(self.next_offset));
+        let offset = self
+            .until
+            .map_or(self.next_offset, |until| until.min(self.next_offset));
         self.batch.set_changelog_offset(self.table, offset);
         self.store.apply(&self.batch)?;
         self.batch.clear();
@@ -260,10 +267,13 @@ impl RestoringShard {
 
     /// The log does not have what the store says it had, so the store is not of this log.
     fn begin_anew(&mut self) -> Result<()> {
-        warn!(
-            changelog = %self.at,
-            "the changelog does not reach back to where the local state stands: it was truncated or made anew, and the              state is rebuilt from what it has"
-        );
+        if self.next_offset > 0 {
+            warn!(
+                changelog = %self.at,
+                "the changelog does not have the offset at which the local state stands: it was truncated or made anew, \
+                 and the state is rebuilt from what it has"
+            );
+        }
         self.store.clear(self.table)?;
         self.batch.clear();
         self.tail = Tail::default();
@@ -280,7 +290,8 @@ impl RestoringShard {
         {
             warn!(
                 changelog = %self.at, end = self.next_offset, committed = until,
-                "the changelog ends before what was committed: it was truncated or made anew, and the table has what it                  still has"
+                "the changelog ends before what was committed: it was truncated or made anew, and the \
+                 table has what it still has"
             );
         }
         let Some(oldest) = self.tail.oldest else {
@@ -292,16 +303,20 @@ impl RestoringShard {
         if age > self.kept / 2 {
             warn!(
                 changelog = %self.at, records = keys, ?age,
-                "changes that were written and never committed are too old to be taken back, since the versions before                  them may be gone: they count, and so does what is processed again"
+                "changes that were written and never committed are too old to be taken back, since the \
+                 versions before them may be gone: they count, and so does what is processed again"
             );
-            self.tail.writes.set_changelog_offset(self.table, self.next_offset);
+            self.tail
+                .writes
+                .set_changelog_offset(self.table, self.next_offset);
             self.store.apply(&self.tail.writes)?;
             return Ok(true);
         }
         info!(changelog = %self.at, records = keys, "changes that were not committed are taken back");
         for write in self.tail.writes.writes() {
             let mut value = None;
-            self.store.get(self.table, write.key, &mut |bytes| value = Some(bytes.to_vec()))?;
+            self.store
+                .get(self.table, write.key, &mut |bytes| value = Some(bytes.to_vec()))?;
             repair.push(Write {
                 value: value.as_deref(),
                 ..write

@@ -155,7 +155,10 @@ fn changelog_spec(table: &TableNode, partitions: u32, defaults: &PlanDefaults) -
         name: table.changelog.to_string(),
         partitions,
         replication: defaults.replication,
-        config: with_declared(vec![policy(true), create_time(), keep_versions()], table.def.config),
+        config: with_declared(
+            vec![policy(true), create_time(), keep_versions()],
+            table.def.config,
+        ),
     }
 }
 

@@ -26,8 +26,8 @@ use super::task::{Ran, Stage, Task};
 use crate::agent::context::TopicNames;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::store::Store;
 use crate::kafka::{Cluster, GroupConsumer, Producer, StartOffset, TopicPartition};
+use crate::store::Store;
 
 /// Records taken from the client in one turn.
 const FETCH: usize = 2_000;
