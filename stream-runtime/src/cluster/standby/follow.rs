@@ -79,11 +79,21 @@ impl Follower {
 
     /// How many offsets are committed and not in the store; `None` where nothing is known to be committed.
     pub(super) fn lag(&self) -> Option<i64> {
-        Some((self.cut? - self.applied.unwrap_or(0)).max(0))
+        Some((self.cut? - self.applied()).max(0))
+    }
+
+    /// How many offsets are in the store.
+    pub(super) fn applied(&self) -> i64 {
+        self.applied.unwrap_or(0)
+    }
+
+    /// How many records are held back.
+    pub(super) fn held_back(&self) -> usize {
+        self.held.records.len()
     }
 
     /// The bytes that are held back.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         self.held.bytes.len() + self.held.records.len() * size_of::<HeldRecord>()
     }
 
@@ -111,7 +121,7 @@ impl Follower {
         }
         let cut = self.cut?;
         // What was dropped is read again when some of it is committed; whatever is read at all is read on.
-        let behind = self.applied.unwrap_or(0) < cut;
+        let behind = self.applied() < cut;
         let dropped = self.held.dropped;
         let start = self.applied.map_or(StartOffset::Beginning, StartOffset::At);
         (behind || !dropped).then_some(start)
@@ -135,7 +145,7 @@ impl Follower {
     fn forget_read(&mut self) {
         self.batch.clear();
         self.held = Held::default();
-        self.next_offset = self.applied.unwrap_or(0);
+        self.next_offset = self.applied();
     }
 
     pub(super) fn record(&mut self, record: RecordRef<'_>) {
@@ -179,7 +189,7 @@ impl Follower {
             return Ok(());
         };
         let reached = cut.min(self.next_offset);
-        if reached <= self.applied.unwrap_or(0) {
+        if reached <= self.applied() {
             return Ok(());
         }
         self.batch.set_changelog_offset(self.table, reached);
@@ -192,7 +202,7 @@ impl Follower {
     /// Drops what is held back. Everything that is committed is applied.
     pub(super) fn drop_held(&mut self) {
         info!(
-            changelog = %self.at, bytes = self.held(),
+            changelog = %self.at, bytes = self.held_bytes(),
             "much is written and not committed yet: the standby waits until it is"
         );
         self.forget_read();
@@ -368,7 +378,7 @@ mod tests {
         assert_eq!(shard.state(), ("a=2 b=1".to_owned(), Some(3)));
         shard.learn(4);
         assert_eq!(shard.state(), ("a=2".to_owned(), Some(4)));
-        assert_eq!(shard.follower.held(), 0);
+        assert_eq!(shard.follower.held_bytes(), 0);
     }
 
     #[test]
@@ -451,7 +461,7 @@ mod tests {
         shard.read(1, "a", Some("2"));
         shard.apply();
         shard.follower.drop_held();
-        assert_eq!((shard.follower.reading, shard.follower.held()), (Reading::Stop, 0));
+        assert_eq!((shard.follower.reading, shard.follower.held_bytes()), (Reading::Stop, 0));
         shard.read(2, "a", Some("3"));
         shard.follower.stopped();
         assert_eq!(shard.follower.start(), None, "there is nothing to be read");
@@ -504,6 +514,6 @@ mod tests {
                 assert_eq!(shard.state(), (entries.join(" "), Some(offset + 1)));
             }
         }
-        assert_eq!(shard.follower.held(), 0);
+        assert_eq!(shard.follower.held_bytes(), 0);
     }
 }

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 
 use super::follow::{Follower, Reading};
 use super::StandbySetup;
-use super::holdings::{Slot, Standbys};
+use super::holdings::{Progress, Slot, Standbys};
 use crate::clock;
 use crate::cluster::cut::Cut;
 use crate::cluster::plan::{Blueprints, TaskId};
@@ -255,32 +255,36 @@ impl Following {
         for (task, error) in failures {
             self.fail(task, &error, now);
         }
-        self.publish_lags();
+        self.publish_progress();
     }
 
     /// Drops what is held back where it is most, until it is little enough.
     fn bound_held(&mut self) {
-        let mut held: usize = self.followers.iter().map(Follower::held).sum();
+        let mut held: usize = self.followers.iter().map(Follower::held_bytes).sum();
         while held > HELD_BYTES {
-            let Some(most) = self.followers.iter_mut().max_by_key(|follower| follower.held()) else {
+            let Some(most) = self.followers.iter_mut().max_by_key(|follower| follower.held_bytes()) else {
                 return;
             };
-            held -= most.held();
+            held -= most.held_bytes();
             most.drop_held();
         }
     }
 
-    fn publish_lags(&self) {
-        let mut lags: BTreeMap<TaskId, Option<i64>> = self.tasks.keys().map(|task| (*task, Some(0))).collect();
+    fn publish_progress(&self) {
+        let start = Progress {
+            lag: Some(0),
+            ..Progress::default()
+        };
+        let mut sums: BTreeMap<TaskId, Progress> = self.tasks.keys().map(|task| (*task, start)).collect();
         for follower in &self.followers {
-            if let Some(lag) = lags.get_mut(&follower.task) {
-                *lag = lag.zip(follower.lag()).map(|(lag, more)| lag + more);
+            if let Some(sum) = sums.get_mut(&follower.task) {
+                sum.applied += follower.applied();
+                sum.lag = sum.lag.zip(follower.lag()).map(|(lag, more)| lag + more);
+                sum.held_back += follower.held_back();
             }
         }
-        for (task, lag) in lags {
-            if let Some(followed) = self.tasks.get(&task) {
-                followed.slot.set_lag(lag);
-            }
+        for (task, followed) in &self.tasks {
+            followed.slot.set_progress(sums.remove(task).unwrap_or_default());
         }
     }
 
@@ -308,7 +312,7 @@ impl Following {
                 self.fail(task, &error, now);
             }
         }
-        self.publish_lags();
+        self.publish_progress();
     }
 
     fn cuts(&self, tasks: &[TaskId]) -> Result<Vec<Option<Cut>>> {

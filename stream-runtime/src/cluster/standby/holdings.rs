@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,9 +16,6 @@ use crate::clock;
 use crate::cluster::plan::TaskId;
 use crate::error::Result;
 use crate::store::Store;
-
-/// How far behind a standby of which that is not known is.
-const UNKNOWN: i64 = -1;
 
 /// The standbys of a worker, as its threads see them.
 #[derive(Clone)]
@@ -57,7 +53,16 @@ enum Holding {
 #[derive(Debug)]
 pub(super) struct Slot {
     store: Mutex<Option<Kept>>,
-    lag: AtomicI64,
+    progress: Mutex<Progress>,
+}
+
+/// How far a standby has come, all its changelogs together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Progress {
+    pub applied: i64,
+    /// `None` while it is not known what is committed.
+    pub lag: Option<i64>,
+    pub held_back: usize,
 }
 
 /// The store of a standby.
@@ -69,14 +74,18 @@ pub(super) struct Kept {
     pub good_until: Option<Instant>,
 }
 
-/// What a worker stands by for.
+/// A task that a worker stands by for, and how far it has come: offsets of its tables' changelogs, summed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StandbyTask {
     /// `<sub-topology>/<partition>`.
     pub name: String,
-    /// How many offsets of its changelogs are committed and not in its store yet; `None` when that is not known.
+    /// How many offsets are in its store.
+    pub applied: u64,
+    /// How many are committed, as far as is known, and not in its store yet; `None` when nothing is known.
     pub lag: Option<u64>,
+    /// How many records were read and wait until they are committed.
+    pub held_back: u64,
 }
 
 impl fmt::Debug for Standbys {
@@ -125,7 +134,7 @@ impl Standbys {
         let Some(Holding::Standby(slot)) = before else {
             return None;
         };
-        let lag = slot.lag();
+        let lag = slot.progress().lag;
         let kept = slot.store().take()?;
         let facts = self.facts(task);
         if kept.good_until.is_some_and(|until| until < clock::now()) {
@@ -234,9 +243,14 @@ impl Standbys {
     /// What this worker stands by for, in the order of the tasks.
     pub(crate) fn status(&self) -> Vec<StandbyTask> {
         let slots = self.slots();
-        let status = slots.iter().map(|(task, slot)| StandbyTask {
-            name: self.facts(*task).name.clone(),
-            lag: slot.lag().and_then(|lag| u64::try_from(lag).ok()),
+        let status = slots.iter().map(|(task, slot)| {
+            let progress = slot.progress();
+            StandbyTask {
+                name: self.facts(*task).name.clone(),
+                applied: progress.applied.unsigned_abs(),
+                lag: progress.lag.map(i64::unsigned_abs),
+                held_back: progress.held_back as u64,
+            }
         });
         status.collect()
     }
@@ -246,7 +260,7 @@ impl Slot {
     pub(super) fn new(kept: Option<Kept>) -> Arc<Self> {
         Arc::new(Self {
             store: Mutex::new(kept),
-            lag: AtomicI64::new(UNKNOWN),
+            progress: Mutex::default(),
         })
     }
 
@@ -255,12 +269,12 @@ impl Slot {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn lag(&self) -> Option<i64> {
-        Some(self.lag.load(Ordering::Relaxed)).filter(|lag| *lag != UNKNOWN)
+    pub(super) fn progress(&self) -> Progress {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_lag(&self, lag: Option<i64>) {
-        self.lag.store(lag.unwrap_or(UNKNOWN), Ordering::Relaxed);
+    pub(super) fn set_progress(&self, progress: Progress) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 }
 

@@ -330,7 +330,7 @@ impl StandbyThread {
         }
         for (task, slot) in self.standbys.slots() {
             let held = announcement.stands_by.entry(name(&task)).or_default();
-            held.insert(task.partition, slot.lag());
+            held.insert(task.partition, slot.progress().lag);
         }
         announcement
     }
