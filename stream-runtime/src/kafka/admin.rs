@@ -14,9 +14,11 @@ use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 
-use super::consumer::{list_of, named};
+use super::committed::in_order;
 use super::context::Context;
 use super::diagnostics::Diagnostics;
+use super::lists::{list_of, named};
+use super::native::committed_in;
 use super::{
     Admin, ClientSettings, CommitOffset, CreateOutcome, TopicDescription, TopicPartition, TopicSpec, config,
 };
@@ -239,18 +241,10 @@ impl Admin for RdKafkaAdmin {
                     error,
                 )
             })?;
-        let found = partitions.iter().map(|at| {
-            let element = list.find_partition(&at.topic, at.partition)?;
-            let Offset::Offset(offset) = element.offset() else {
-                return None;
-            };
-            Some(CommitOffset {
-                at: at.clone(),
-                offset,
-                metadata: element.metadata().to_owned(),
-            })
-        });
-        Ok(found.collect())
+        in_order(partitions, &committed_in(&list)).map_err(|code| {
+            let what = format!("the offsets of group {group} were not read");
+            self.failure(&what, timeout, KafkaError::OffsetFetch(code))
+        })
     }
 }
 

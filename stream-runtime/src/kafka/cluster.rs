@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 use super::admin::RdKafkaAdmin;
+use super::committed::CommittedOffsets;
 use super::consumer::RdKafkaGroupConsumer;
 use super::diagnostics::Diagnostics;
 use super::producer::{RdKafkaAcknowledgedProducer, RdKafkaProducer};
@@ -18,6 +19,7 @@ use crate::error::Result;
 pub(crate) struct RdKafkaCluster {
     settings: ClientSettings,
     diagnostics: Arc<Diagnostics>,
+    offsets: Arc<CommittedOffsets>,
 }
 
 impl RdKafkaCluster {
@@ -29,6 +31,7 @@ impl RdKafkaCluster {
         config::check(&settings)?;
         let diagnostics = Arc::new(Diagnostics::new(settings.bootstrap.as_str()));
         Ok(Arc::new(Self {
+            offsets: Arc::new(CommittedOffsets::new(&settings, &diagnostics)),
             settings,
             diagnostics,
         }))
@@ -39,7 +42,7 @@ impl Cluster for RdKafkaCluster {
     fn group_consumer(&self, member: &str, wake: Arc<Notify>) -> Result<Box<dyn GroupConsumer>> {
         let mut settings = self.settings.clone();
         settings.instance_id = settings.instance_id.map(|id| format!("{id}-{member}"));
-        let consumer = RdKafkaGroupConsumer::new(&settings, &self.diagnostics, wake)?;
+        let consumer = RdKafkaGroupConsumer::new(&settings, &self.diagnostics, &self.offsets, wake)?;
         Ok(Box::new(consumer))
     }
 

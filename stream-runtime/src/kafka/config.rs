@@ -86,6 +86,7 @@ pub(super) fn partition_reader(settings: &ClientSettings) -> ClientConfig {
         .set("isolation.level", "read_committed");
     fetching(&mut config, 64 * 1024);
     raw(&mut config, settings);
+    never_joins(&mut config);
     // A changelog that lost its beginning is to be noticed, whatever the user wishes for input topics.
     config.set("auto.offset.reset", "error");
     config
@@ -132,8 +133,13 @@ pub(super) fn offsets(settings: &ClientSettings, group: &str) -> ClientConfig {
     config
         .set("group.id", group)
         .set("enable.auto.commit", "false")
-        .set("isolation.level", "read_committed");
+        // An offset that an open transaction may still change is asked for again this soon.
+        .set("retry.backoff.ms", "50")
+        .set("retry.backoff.max.ms", "100");
     raw(&mut config, settings);
+    never_joins(&mut config);
+    // Only so the broker is asked for stable offsets, whatever else the user's consumers read.
+    config.set("isolation.level", "read_committed");
     config
 }
 
@@ -216,6 +222,12 @@ fn fetching(config: &mut ClientConfig, queue_kilobytes: u32) {
         .set("fetch.queue.backoff.ms", "5")
         .set("queued.max.messages.kbytes", queue_kilobytes.to_string())
         .set("allow.auto.create.topics", "false");
+}
+
+/// Takes out what only members of a group have.
+fn never_joins(config: &mut ClientConfig) {
+    config.remove("group.protocol");
+    config.remove("group.remote.assignor");
 }
 
 fn raw(config: &mut ClientConfig, settings: &ClientSettings) {

@@ -10,10 +10,12 @@ pub(crate) mod cluster;
 
 mod acknowledged;
 mod admin;
+mod committed;
 mod config;
 mod consumer;
 mod context;
 mod diagnostics;
+mod lists;
 mod native;
 mod producer;
 mod reader;

@@ -7,9 +7,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
-use super::consumer::{list_from, list_of, named};
 use super::context::Context;
 use super::diagnostics::Diagnostics;
+use super::lists::{list_from, list_of, named};
 use super::native::{Event, EventQueue};
 use super::{ClientSettings, PartitionReader, RecordSink, StartOffset, TopicPartition, config};
 use crate::error::{Error, Result};

@@ -5,6 +5,7 @@
 mod admin;
 mod group;
 mod outage;
+mod positions;
 mod reading;
 mod sending;
 

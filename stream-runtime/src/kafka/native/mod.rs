@@ -11,10 +11,12 @@
     reason = "librdkafka is a C library; each block says why it is sound"
 )]
 
+mod members;
 mod properties;
 mod queue;
 mod topics;
 
+pub(super) use members::committed_in;
 pub(super) use properties::{ALIASES, known_properties};
 pub(super) use queue::{Event, EventQueue};
 pub(super) use topics::{Refusal, TopicHandles};

@@ -11,6 +11,7 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 use tokio::sync::Notify;
 
+use super::members::Member;
 use super::{borrow_bytes, borrow_text};
 use crate::record::{HeadersRef, RecordRef, pack_header};
 
@@ -98,6 +99,16 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
             )
         };
         code(error).map_or(Ok(()), Err)
+    }
+
+    /// Who this member is in its group now; `None` when it is in none.
+    pub(in crate::kafka) fn membership(&self) -> Option<Member> {
+        // SAFETY: the client is alive; what it gives is ours.
+        unsafe {
+            Member::own(bindings::rd_kafka_consumer_group_metadata(
+                self.client.client().native_ptr(),
+            ))
+        }
     }
 
     /// What the broker calls this member; `None` before it has joined and after it was put out.
@@ -368,7 +379,7 @@ fn place_of(place: &bindings::rd_kafka_topic_partition_t) -> (String, i32) {
 
 const NO_ERROR: RDKafkaRespErr = RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR;
 
-fn code(error: RDKafkaRespErr) -> Option<RDKafkaErrorCode> {
+pub(super) fn code(error: RDKafkaRespErr) -> Option<RDKafkaErrorCode> {
     (error != NO_ERROR).then(|| error.into())
 }
 

@@ -186,8 +186,8 @@ fn a_topic_that_does_not_exist_fails_the_delivery_and_wakes() {
         .build()
         .expect("a runtime");
     let mut failure = None;
-    let end = std::time::Instant::now() + Duration::from_secs(45);
-    while failure.is_none() && std::time::Instant::now() < end {
+    let end = Instant::now() + Duration::from_secs(45);
+    while failure.is_none() && Instant::now() < end {
         runtime
             .block_on(async { tokio::time::timeout(Duration::from_secs(45), wake.notified()).await })
             .expect("a failure wakes");

@@ -10,23 +10,28 @@
 //! while others may have worked on it in between. So the member's name is compared, and when it has changed
 //! everything is lost and a fresh client joins.
 
+mod seek;
+mod verdict;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
-use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
+use self::seek::Seeks;
+use self::verdict::{Committed, verdict};
+use super::committed::{CommittedOffsets, Question};
 use super::context::Context;
 use super::diagnostics::Diagnostics;
+use super::lists::{list_from, list_of, named, shared_names};
 use super::native::{Event, EventQueue};
 use super::{
-    ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, Rebalance, RecordSink, StartOffset,
-    TopicPartition, config,
+    ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, GroupMembership, Rebalance, RecordSink,
+    StartOffset, TopicPartition, config,
 };
 use crate::error::{Error, Result};
 
@@ -39,6 +44,10 @@ pub(super) struct RdKafkaGroupConsumer {
     assigned: HashSet<TopicPartition>,
     paused: HashSet<TopicPartition>,
     commit: Commit,
+    offsets: Arc<CommittedOffsets>,
+    question: Option<Question>,
+    answer: Option<Vec<Option<CommitOffset>>>,
+    seeks: Seeks,
     settings: ClientSettings,
     diagnostics: Arc<Diagnostics>,
     wake: Arc<Notify>,
@@ -70,15 +79,11 @@ struct Inbox {
     error: Option<Error>,
 }
 
-struct Committed {
-    error: Option<RDKafkaErrorCode>,
-    failures: Vec<(String, i32, RDKafkaErrorCode)>,
-}
-
 impl RdKafkaGroupConsumer {
     pub(super) fn new(
         settings: &ClientSettings,
         diagnostics: &Arc<Diagnostics>,
+        offsets: &Arc<CommittedOffsets>,
         wake: Arc<Notify>,
     ) -> Result<Self> {
         Ok(Self {
@@ -89,6 +94,10 @@ impl RdKafkaGroupConsumer {
             assigned: HashSet::new(),
             paused: HashSet::new(),
             commit: Commit::Idle,
+            offsets: Arc::clone(offsets),
+            question: None,
+            answer: None,
+            seeks: Seeks::new(offsets, &wake),
             settings: settings.clone(),
             diagnostics: Arc::clone(diagnostics),
             wake,
@@ -146,6 +155,27 @@ impl RdKafkaGroupConsumer {
         }
     }
 
+    fn take_answer(&mut self) {
+        match self.question.as_mut().and_then(Question::take) {
+            Some(Ok(answer)) => self.answer = Some(answer),
+            Some(Err(error)) => {
+                self.inbox.error.get_or_insert(error);
+            }
+            None => return,
+        }
+        self.question = None;
+    }
+
+    /// Not while the member is put out: then everything is given up.
+    fn step_seeks(&mut self) {
+        if matches!(self.membership, Membership::Expelled(_)) {
+            return;
+        }
+        if let Err(error) = self.seeks.step(self.queue.client()) {
+            self.inbox.error.get_or_insert(error);
+        }
+    }
+
     /// Puts a fresh client in the place of one that was put out.
     fn renew(&mut self) -> Result<()> {
         let fresh = connect(&self.settings, &self.diagnostics, &self.wake)?;
@@ -153,6 +183,7 @@ impl RdKafkaGroupConsumer {
         let old = std::mem::replace(&mut self.queue, fresh);
         let assigned = self.assigned.drain().collect::<Vec<_>>();
         self.paused.clear();
+        self.seeks.clear();
         self.inbox = Inbox::default();
         let Membership::Expelled(waiting) =
             std::mem::replace(&mut self.membership, Membership::Current(None))
@@ -195,11 +226,14 @@ impl GroupConsumer for RdKafkaGroupConsumer {
 
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize> {
         self.notice_expulsion();
+        self.take_answer();
+        self.step_seeks();
         let mut records = 0;
         while records < max && !matches!(self.membership, Membership::Expelled(_)) {
-            let (inbox, diagnostics) = (&mut self.inbox, &self.diagnostics);
+            let (inbox, diagnostics, seeks) = (&mut self.inbox, &self.diagnostics, &self.seeks);
             let mut noted = false;
             let more = self.queue.next(|event| match event {
+                Event::Record(record) if seeks.hide(record.topic, record.partition) => {}
                 Event::Record(record) => {
                     sink.record(record);
                     records += 1;
@@ -245,6 +279,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         }
         let places = partitions.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>();
         self.assigned.extend(places.iter().cloned());
+        self.seeks.forget(&places);
         self.apply_pauses(&places)
     }
 
@@ -278,6 +313,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             self.assigned.remove(at);
             self.paused.remove(at);
         }
+        self.seeks.forget(partitions);
         Ok(())
     }
 
@@ -336,20 +372,36 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         }
     }
 
-    fn fetch_committed(&mut self, _: &[TopicPartition]) -> Result<()> {
-        Err(Error::usage("committed offsets are not asked for yet"))
+    fn fetch_committed(&mut self, partitions: &[TopicPartition]) -> Result<()> {
+        self.answer = None;
+        self.question = Some(self.offsets.ask(partitions, &self.wake)?);
+        Ok(())
     }
 
     fn committed(&mut self) -> Option<Vec<Option<CommitOffset>>> {
-        None
+        self.answer.take()
     }
 
-    fn seek(&mut self, _: &[(TopicPartition, StartOffset)]) -> Result<()> {
-        Err(Error::usage("positions are not changed yet"))
+    fn seek(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
+        if let Some((at, _)) = partitions.iter().find(|(at, _)| !self.assigned.contains(at)) {
+            let place = named([at]);
+            return Err(Error::usage(format!(
+                "{place} is not assigned, so it has no position"
+            )));
+        }
+        self.seeks.add(partitions);
+        self.step_seeks();
+        Ok(())
     }
 
-    fn membership(&self) -> Option<super::GroupMembership> {
-        None
+    fn membership(&self) -> Option<GroupMembership> {
+        let Membership::Current(Some(name)) = &self.membership else {
+            return None;
+        };
+        // Without a generation, or as a member that has joined again since, the broker would not tell this one
+        // from one whose partitions are others' by now.
+        let member = self.queue.membership()?;
+        (member.generation() >= 0 && member.id() == name).then(|| GroupMembership(Box::new(member)))
     }
 
     fn close(self: Box<Self>, deadline: Duration) {
@@ -473,174 +525,10 @@ impl Inbox {
     }
 }
 
-/// The error to end with; `None` for those that the client keeps retrying.
-fn verdict(code: RDKafkaErrorCode, fatal: bool, text: &str, at: Option<(&str, i32)>) -> Option<Error> {
-    let place = at
-        .map(|(topic, partition)| format!(" ({topic}[{partition}])"))
-        .unwrap_or_default();
-    let advice = match code {
-        RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::UnreleasedInstanceId => {
-            "another worker has the same instance id: give each worker its own"
-        }
-        RDKafkaErrorCode::TopicAuthorizationFailed => "grant this client READ on the topic",
-        RDKafkaErrorCode::GroupAuthorizationFailed => "grant this client READ on the group",
-        RDKafkaErrorCode::InconsistentGroupProtocol => {
-            "members of this group that are not workers of this program use another protocol: \
-             stop them, or change the program's id"
-        }
-        RDKafkaErrorCode::InvalidSessionTimeout => {
-            "the broker allows no such session time-out (group.min.session.timeout.ms, \
-             group.max.session.timeout.ms): change the setting"
-        }
-        RDKafkaErrorCode::InvalidGroupId => "the broker does not accept the program's id as a group",
-        RDKafkaErrorCode::UnsupportedAssignor => "the broker has no such assignor: change the setting",
-        _ if fatal => "this worker must be started again",
-        _ => return None,
-    };
-    Some(Error::broker(format!("{text}{place}: {advice}")))
-}
-
-impl Committed {
-    fn outcome(&self, lost: bool) -> CommitOutcome {
-        let Some(code) = self.failures.first().map(|(_, _, code)| *code).or(self.error) else {
-            return CommitOutcome::Done;
-        };
-        let text = match self.failures.first() {
-            Some((topic, partition, code)) => format!("{topic}[{partition}]: {code}"),
-            None => code.to_string(),
-        };
-        match code {
-            RDKafkaErrorCode::UnknownMemberId
-            | RDKafkaErrorCode::FencedInstanceId
-            | RDKafkaErrorCode::FencedMemberEpoch
-            | RDKafkaErrorCode::AssignmentLost
-            | RDKafkaErrorCode::Fatal => CommitOutcome::Fenced(text),
-            RDKafkaErrorCode::IllegalGeneration if lost => CommitOutcome::Fenced(text),
-            RDKafkaErrorCode::OffsetMetadataTooLarge
-            | RDKafkaErrorCode::InvalidCommitOffsetSize
-            | RDKafkaErrorCode::InvalidGroupId
-            | RDKafkaErrorCode::TopicAuthorizationFailed
-            | RDKafkaErrorCode::GroupAuthorizationFailed
-            | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::InvalidArgument => CommitOutcome::Failed(text),
-            // Whatever else may pass: brokers that are away, coordinators that move, and a commit that crossed
-            // a rebalance in which this member keeps its partitions (librdkafka has decided that it is not
-            // lost before it reports the commit).
-            _ => CommitOutcome::Retry(text),
-        }
-    }
-}
-
-/// One list for librdkafka, without offsets.
-pub(super) fn list_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> TopicPartitionList {
-    let mut list = TopicPartitionList::new();
-    for at in partitions {
-        list.add_partition(&at.topic, at.partition);
-    }
-    list
-}
-
-/// One list for librdkafka, with the offsets at which to start.
-pub(super) fn list_from(partitions: &[(TopicPartition, StartOffset)]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (at, start) in partitions {
-        let offset = match start {
-            StartOffset::Committed => Offset::Stored,
-            StartOffset::Beginning => Offset::Beginning,
-            StartOffset::At(offset) => Offset::Offset((*offset).max(0)),
-        };
-        let set: Result<(), KafkaError> = list.add_partition(&at.topic, at.partition).set_offset(offset);
-        set.expect("these offsets can be represented");
-    }
-    list
-}
-
-/// `topic[0], topic[1]`, for messages.
-pub(super) fn named<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
-    let names = partitions
-        .into_iter()
-        .map(|at| format!("{}[{}]", at.topic, at.partition))
-        .collect::<Vec<_>>();
-    if names.is_empty() {
-        "no partition".to_owned()
-    } else {
-        names.join(", ")
-    }
-}
-
 fn assigned_of(assigned: &HashSet<TopicPartition>, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
     partitions
         .iter()
         .filter(|at| assigned.contains(at))
         .cloned()
         .collect()
-}
-
-/// The same places, with one allocation a topic.
-fn shared_names(partitions: Vec<(String, i32)>) -> Vec<TopicPartition> {
-    let mut last: Option<Arc<str>> = None;
-    partitions
-        .into_iter()
-        .map(|(topic, partition)| {
-            let topic = match &last {
-                Some(last) if **last == *topic => Arc::clone(last),
-                _ => last.insert(Arc::from(topic)).clone(),
-            };
-            TopicPartition { topic, partition }
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outcome(code: RDKafkaErrorCode, lost: bool) -> CommitOutcome {
-        let committed = Committed {
-            error: Some(code),
-            failures: vec![("orders".to_owned(), 3, code)],
-        };
-        committed.outcome(lost)
-    }
-
-    #[test]
-    fn a_commit_without_errors_is_done() {
-        let committed = Committed {
-            error: None,
-            failures: Vec::new(),
-        };
-        assert!(matches!(committed.outcome(false), CommitOutcome::Done));
-    }
-
-    #[test]
-    fn a_commit_that_crossed_a_rebalance_is_tried_again_unless_the_assignment_is_lost() {
-        let code = RDKafkaErrorCode::IllegalGeneration;
-        assert!(matches!(outcome(code, false), CommitOutcome::Retry(_)));
-        assert!(matches!(outcome(code, true), CommitOutcome::Fenced(_)));
-        assert!(matches!(
-            outcome(RDKafkaErrorCode::UnknownMemberId, false),
-            CommitOutcome::Fenced(_)
-        ));
-    }
-
-    #[test]
-    fn a_commit_that_never_succeeds_names_the_partition() {
-        let CommitOutcome::Failed(text) = outcome(RDKafkaErrorCode::OffsetMetadataTooLarge, false) else {
-            panic!("must fail");
-        };
-        assert!(text.starts_with("orders[3]: "), "{text}");
-    }
-
-    #[test]
-    fn only_what_does_not_heal_alone_ends_the_consumer() {
-        let code = RDKafkaErrorCode::TopicAuthorizationFailed;
-        let error = verdict(code, false, "denied", Some(("orders", 1))).expect("an error");
-        assert_eq!(
-            error.to_string(),
-            "denied (orders[1]): grant this client READ on the topic"
-        );
-        assert!(verdict(RDKafkaErrorCode::AllBrokersDown, false, "down", None).is_none());
-        assert!(verdict(RDKafkaErrorCode::Unknown, true, "broken", None).is_some());
-    }
 }

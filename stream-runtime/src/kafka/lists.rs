@@ -1,0 +1,60 @@
+//! Partitions as librdkafka takes them.
+
+use std::sync::Arc;
+
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::{StartOffset, TopicPartition};
+
+/// One list for librdkafka, without offsets.
+pub(super) fn list_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for at in partitions {
+        list.add_partition(&at.topic, at.partition);
+    }
+    list
+}
+
+/// One list for librdkafka, with the offsets at which to start.
+pub(super) fn list_from(partitions: &[(TopicPartition, StartOffset)]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for (at, start) in partitions {
+        let offset = match start {
+            StartOffset::Committed => Offset::Stored,
+            StartOffset::Beginning => Offset::Beginning,
+            StartOffset::At(offset) => Offset::Offset((*offset).max(0)),
+        };
+        let set: Result<(), KafkaError> = list.add_partition(&at.topic, at.partition).set_offset(offset);
+        set.expect("these offsets can be represented");
+    }
+    list
+}
+
+/// `topic[0], topic[1]`, for messages.
+pub(super) fn named<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> String {
+    let names = partitions
+        .into_iter()
+        .map(|at| format!("{}[{}]", at.topic, at.partition))
+        .collect::<Vec<_>>();
+    if names.is_empty() {
+        "no partition".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// The same places, with one allocation a topic.
+pub(super) fn shared_names(partitions: Vec<(String, i32)>) -> Vec<TopicPartition> {
+    let mut last: Option<Arc<str>> = None;
+    partitions
+        .into_iter()
+        .map(|(topic, partition)| {
+            let topic = match &last {
+                Some(last) if **last == *topic => Arc::clone(last),
+                _ => last.insert(Arc::from(topic)).clone(),
+            };
+            TopicPartition { topic, partition }
+        })
+        .collect()
+}
