@@ -6,6 +6,10 @@
 //!
 //! `cargo test --test conformance [part of a name …]`; a name is `broker::file::case`.
 
+#[path = "conformance/answers.rs"]
+mod answers;
+#[path = "conformance/bytes.rs"]
+mod bytes;
 #[path = "conformance/cluster.rs"]
 mod cluster;
 #[path = "conformance/committed.rs"]
@@ -20,6 +24,12 @@ mod offsets;
 mod records;
 #[path = "conformance/topics.rs"]
 mod topics;
+#[path = "conformance/transaction_offsets.rs"]
+mod transaction_offsets;
+#[path = "conformance/transactions.rs"]
+mod transactions;
+#[path = "conformance/wire.rs"]
+mod wire;
 
 use cluster::Cluster;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -51,7 +61,18 @@ const CASES: &[Case] = cases! {
         fences_a_second_static_member lists_and_describes deletes_an_empty_group
         refuses_a_commit_of_a_stranger refuses_a_session_that_is_too_long;
     compaction: keeps_the_last_of_every_key looks_into_compressed_batches removes_tombstones
-        spares_what_is_young;
+        spares_what_is_young removes_what_was_aborted spares_what_is_open;
+    transactions: shows_what_is_committed_and_hides_what_is_aborted holds_readers_back_until_the_marker
+        ends_behind_the_marker fences_the_last_producer goes_on_after_a_producer_that_died
+        aborts_a_transaction_that_is_open_too_long spans_several_partitions
+        interleaves_transactions_in_a_partition does_without_records tells_many_transactions_apart
+        deletes_records_of_transactions wakes_a_reader_of_what_is_committed;
+    transaction_offsets: commits_and_aborts_offsets_with_the_transaction waits_for_a_stable_offset
+        fences_by_the_generation fences_a_static_member_that_was_replaced
+        forgets_offsets_of_a_producer_that_died;
+    answers: checks_the_timeout keeps_the_id_and_raises_the_epoch aborts_what_the_last_producer_left_open
+        takes_only_what_was_added ends_a_transaction_once begins_sequences_anew_with_an_epoch
+        writes_markers_that_clients_know tells_what_is_stable stages_offsets aborts_what_is_open_too_long;
 };
 
 fn main() -> ExitCode {

@@ -150,7 +150,13 @@ impl Cluster {
 
     /// Everything in a partition, from its beginning to its present end.
     pub(crate) fn read_all(&self, topic: &str) -> Vec<OwnedMessage> {
-        let consumer = self.reader(topic, 0, Offset::Beginning, &[]);
+        self.read_all_as(topic, "read_committed")
+    }
+
+    /// The same with another `isolation.level`.
+    pub(crate) fn read_all_as(&self, topic: &str, isolation: &str) -> Vec<OwnedMessage> {
+        let settings = [("isolation.level", isolation)];
+        let consumer = self.reader(topic, 0, Offset::Beginning, &settings);
         let (_, end) = consumer
             .fetch_watermarks(topic, 0, DEADLINE)
             .expect("the broker answers");
@@ -168,9 +174,16 @@ impl Cluster {
 
     /// The first and the next offset of partition 0.
     pub(crate) fn watermarks(&self, topic: &str) -> (i64, i64) {
-        let client: BaseConsumer = self.config().create().expect("a client can be made");
+        self.watermarks_of(topic, 0, "read_committed")
+    }
+
+    /// The first and the next offset of a partition, as `isolation.level` lets a consumer see them.
+    pub(crate) fn watermarks_of(&self, topic: &str, partition: i32, isolation: &str) -> (i64, i64) {
+        let mut config = self.config();
+        config.set("isolation.level", isolation);
+        let client: BaseConsumer = config.create().expect("a client can be made");
         client
-            .fetch_watermarks(topic, 0, DEADLINE)
+            .fetch_watermarks(topic, partition, DEADLINE)
             .expect("the broker answers")
     }
 }

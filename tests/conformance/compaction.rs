@@ -4,7 +4,8 @@ use rdkafka::message::Message;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use std::time::{Duration, Instant};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, unique};
+use crate::transactions::Transactional;
 
 /// Settings with which both brokers compact within seconds.
 const EAGER: &[(&str, &str)] = &[
@@ -93,6 +94,71 @@ pub(crate) fn looks_into_compressed_batches(cluster: &Cluster) {
     for codec in ["gzip", "lz4", "snappy"] {
         compacts(cluster, codec);
     }
+}
+
+pub(crate) fn removes_what_was_aborted(cluster: &Cluster) {
+    let topic = cluster.topic(1, EAGER);
+    let producer = Transactional::new(cluster, &unique("tx"), &[]);
+    for (key, value, is_kept) in [
+        ("a", "1", true),
+        ("a", "aborted", false),
+        ("b", "1", true),
+        ("b", "2", true),
+        ("c", "aborted", false),
+    ] {
+        producer.begin();
+        producer.put(&topic, 0, key, value);
+        if is_kept {
+            producer.commit();
+        } else {
+            producer.abort();
+        }
+    }
+    // Even who reads everything finds no trace in the end, and `a` as it was committed.
+    let plain = cluster.producer(&[]);
+    let start = Instant::now();
+    let wanted = [(0, "a", "1"), (6, "b", "2")];
+    loop {
+        cluster.put(&plain, &topic, "filler", "x");
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let found: Vec<(i64, String, String)> = cluster
+            .read_all_as(&topic, "read_uncommitted")
+            .iter()
+            .map(|message| (message.offset(), text(message.key()), text(message.payload())))
+            .filter(|(_, key, _)| key != "filler")
+            .collect();
+        if found == wanted.map(|(offset, key, value)| (offset, key.to_owned(), value.to_owned())) {
+            break;
+        }
+        assert!(
+            start.elapsed() < DEADLINE,
+            "not within {DEADLINE:?}; there is {found:?}"
+        );
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    let committed = contents(cluster, &topic);
+    let committed = committed.iter().filter(|(_, key, _)| key != "filler");
+    assert_eq!(committed.map(|(offset, ..)| *offset).collect::<Vec<_>>(), [0, 6]);
+}
+
+pub(crate) fn spares_what_is_open(cluster: &Cluster) {
+    let open = cluster.topic(1, EAGER);
+    let settled = cluster.topic(1, EAGER);
+    let plain = cluster.producer(&[]);
+    let producer = Transactional::new(cluster, &unique("tx"), &[]);
+    producer.begin();
+    producer.put(&open, 0, "k", "old");
+    for topic in [&open, &settled] {
+        for n in 0..5 {
+            cluster.put(&plain, topic, "k", &n.to_string());
+        }
+    }
+    until(cluster, &plain, &settled, "one record", |found| found.len() == 1);
+    cluster.put(&plain, &open, "filler", "x");
+    let found = cluster.read_all_as(&open, "read_uncommitted");
+    assert_eq!(found.len(), 7, "all of it may still be needed");
+    producer.abort();
+    until(cluster, &plain, &open, "one record", |found| found.len() == 1);
 }
 
 pub(crate) fn removes_tombstones(cluster: &Cluster) {

@@ -7,6 +7,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::ResponseError;
 
+use super::marker::{self, Outcome};
+use super::producers::ProducerEpoch;
+
 /// Bytes before the first record.
 pub(crate) const HEADER: usize = 61;
 /// Where the part that the checksum covers begins.
@@ -32,9 +35,11 @@ pub(crate) struct Batch {
     pub(crate) producer_epoch: i16,
     pub(crate) base_sequence: i32,
     pub(crate) records: i32,
+    /// How a transaction ended, if this is its marker.
+    pub(crate) marker: Option<Outcome>,
     attributes: i16,
     bytes: Bytes,
-    /// When the tombstones of this batch may go, once compaction has seen them.
+    /// When the tombstones of this batch, or this marker, may go: once compaction has seen that they could.
     pub(crate) delete_horizon: Option<i64>,
 }
 
@@ -68,12 +73,33 @@ impl Batch {
             producer_epoch: i16_at(&bytes, 51)?,
             base_sequence: i32_at(&bytes, 53)?,
             records: i32_at(&bytes, 57)?,
+            marker: None,
             attributes: i16_at(&bytes, 21)?,
             bytes,
             delete_horizon: None,
         };
         batch.check()?;
         Ok(batch)
+    }
+
+    /// The batch that ends a producer's transaction in a partition.
+    pub(crate) fn marker(outcome: Outcome, producer: ProducerEpoch, now_ms: i64) -> Self {
+        let mut batch = Self {
+            base_offset: 0,
+            last_offset: 0,
+            base_timestamp: now_ms,
+            max_timestamp: now_ms,
+            producer_id: producer.id,
+            producer_epoch: producer.epoch,
+            base_sequence: -1,
+            records: 1,
+            marker: Some(outcome),
+            attributes: TRANSACTIONAL | CONTROL,
+            bytes: Bytes::new(),
+            delete_horizon: None,
+        };
+        batch.rebuild(&marker::record(outcome));
+        batch
     }
 
     fn check(&self) -> Result<(), ResponseError> {
@@ -100,6 +126,14 @@ impl Batch {
     /// The code of the codec that the records are packed with; 0 for none.
     pub(crate) fn compression(&self) -> i16 {
         self.attributes & COMPRESSION
+    }
+
+    /// Who sent it.
+    pub(crate) fn producer(&self) -> ProducerEpoch {
+        ProducerEpoch {
+            id: self.producer_id,
+            epoch: self.producer_epoch,
+        }
     }
 
     pub(crate) fn is_transactional(&self) -> bool {

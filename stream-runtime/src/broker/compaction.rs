@@ -2,11 +2,13 @@
 //!
 //! A pure function of a log, its topic's settings and the time. Offsets never change, they only get
 //! gaps; the active segment, what is younger than `min.compaction.lag.ms`, and batches that cannot be
-//! unpacked stay as they are. A tombstone stays for `delete.retention.ms` after the first compaction
-//! that saw it, so that a reader that is behind still learns of it.
+//! unpacked stay as they are, and so does all that open transactions may still abort. A tombstone stays
+//! for `delete.retention.ms` after the first compaction that saw it, so that a reader that is behind
+//! still learns of it. Records of aborted transactions go and replace nothing; the marker of a
+//! transaction stays as long as one of its records does, and then as long as a tombstone.
 
 use bytes::{Bytes, BytesMut};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::batch::Batch;
 use super::config::TopicConfig;
@@ -24,17 +26,32 @@ pub(crate) fn compact(log: &mut Log, now_ms: i64, config: &TopicConfig) -> bool 
         return false;
     }
     let latest = latest_offsets(log, end);
-    let cleanable = log.batches().iter().take_while(|batch| batch.base_offset < end);
-    let kept = cleanable
-        .filter_map(|batch| keep(batch, &latest, now_ms, config))
-        .collect();
+    let mut kept = Vec::new();
+    // The producers of which a record stays since their last marker.
+    let mut writers = HashSet::new();
+    for batch in log.batches().iter().take_while(|batch| batch.base_offset < end) {
+        let stays = if batch.marker.is_some() {
+            let has_records = writers.remove(&batch.producer_id);
+            keep_marker(batch, has_records, now_ms, config)
+        } else if log.isolation().is_aborted(batch) {
+            None
+        } else {
+            keep(batch, &latest, now_ms, config)
+        };
+        if let Some(batch) = stays {
+            if batch.is_transactional() && batch.marker.is_none() {
+                writers.insert(batch.producer_id);
+            }
+            kept.push(batch);
+        }
+    }
     log.replace_before(end, kept);
     true
 }
 
 /// The first offset that must stay as it is.
 fn cleanable_end(log: &Log, now_ms: i64, config: &TopicConfig) -> i64 {
-    let active = log.active_start();
+    let active = log.active_start().min(log.stable_end());
     if config.min_compaction_lag_ms == 0 {
         return active;
     }
@@ -63,11 +80,29 @@ fn is_due(log: &Log, end: i64, now_ms: i64, config: &TopicConfig) -> bool {
 
 /// The last offset of every key of the dirty part: what is clean holds each of its keys once.
 fn latest_offsets(log: &Log, end: i64) -> HashMap<Bytes, i64> {
-    let dirty = log.dirty().take_while(|batch| batch.base_offset < end);
+    let counts = |batch: &&Batch| batch.marker.is_none() && !log.isolation().is_aborted(batch);
+    let dirty = log
+        .dirty()
+        .take_while(|batch| batch.base_offset < end)
+        .filter(counts);
     let records = dirty.filter_map(records::decode).flatten();
     records
         .filter_map(|record| Some((record.key?, record.offset)))
         .collect()
+}
+
+/// The marker as it stays; `None` when its time is over.
+fn keep_marker(batch: &Batch, has_records: bool, now_ms: i64, config: &TopicConfig) -> Option<Batch> {
+    if batch.delete_horizon.is_some_and(|horizon| horizon <= now_ms) {
+        return None;
+    }
+    let mut result = batch.clone();
+    if !has_records {
+        result
+            .delete_horizon
+            .get_or_insert_with(|| now_ms.saturating_add(config.delete_retention_ms));
+    }
+    Some(result)
 }
 
 /// What stays of a batch; `None` when nothing does.

@@ -6,13 +6,14 @@
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{
     HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, OffsetCommitRequest, SyncGroupRequest,
-    SyncGroupResponse,
+    SyncGroupResponse, TxnOffsetCommitRequest,
 };
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::group::{Committed, Effects, Group, Phase};
+use super::group::{Effects, Group, Phase};
+use super::marker::Outcome;
 use super::member::{refused_join, refused_sync};
 use super::state::{Caller, Completion, Now, Timers};
 
@@ -187,23 +188,16 @@ impl Groups {
         request: &OffsetCommitRequest,
         now: Now,
     ) -> Result<&mut Group, ResponseError> {
-        let id = &request.group_id.0;
         let generation = request.generation_id_or_member_epoch;
-        if generation < 0 && !self.by_id.contains_key(id) {
-            self.by_id.insert(id.clone(), Group::new(id.clone()));
-        }
-        let group = self.by_id.get_mut(id).ok_or(ResponseError::IllegalGeneration)?;
+        let instance_id = request.group_instance_id.as_ref();
+        let group = self.writing(&request.group_id.0, generation)?;
         if generation < 0 && group.phase == Phase::Empty {
             return Ok(group);
         }
-        if generation >= 0 || !request.member_id.is_empty() || request.group_instance_id.is_some() {
-            group.check_member(&request.member_id, request.group_instance_id.as_ref())?;
-            if generation != group.generation {
-                return Err(ResponseError::IllegalGeneration);
-            }
-        } else {
+        if generation < 0 && request.member_id.is_empty() && instance_id.is_none() {
             return Err(ResponseError::UnknownMemberId);
         }
+        check_generation(group, generation, &request.member_id, instance_id)?;
         if let Phase::Completing { .. } = group.phase {
             return Err(ResponseError::RebalanceInProgress);
         }
@@ -211,6 +205,47 @@ impl Groups {
             member.heard(now.elapsed);
         }
         Ok(group)
+    }
+
+    /// The group whose offsets a transaction commits.
+    ///
+    /// Who names no member is let in at any time, and a rebalance does not matter: clients that are older
+    /// than this check rely on it.
+    ///
+    /// # Errors
+    ///
+    /// The member is none of this generation.
+    pub(crate) fn committing_in_transaction(
+        &mut self,
+        request: &TxnOffsetCommitRequest,
+    ) -> Result<&mut Group, ResponseError> {
+        let (generation, instance_id) = (request.generation_id, request.group_instance_id.as_ref());
+        let group = self.writing(&request.group_id.0, generation)?;
+        let is_simple = generation < 0 && group.phase == Phase::Empty;
+        let names_nobody = generation < 0 && request.member_id.is_empty() && instance_id.is_none();
+        if !is_simple && !names_nobody {
+            check_generation(group, generation, &request.member_id, instance_id)?;
+        }
+        Ok(group)
+    }
+
+    /// Commits or forgets the offsets that a producer's transaction staged.
+    pub(crate) fn end_transaction(&mut self, id: &StrBytes, producer_id: i64, outcome: Outcome) {
+        let Some(group) = self.by_id.get_mut(id) else {
+            return;
+        };
+        group.offsets.end(producer_id, outcome);
+        if group.is_nothing() {
+            self.by_id.remove(id);
+        }
+    }
+
+    /// The group to keep offsets in, made if it is written without a group's membership.
+    fn writing(&mut self, id: &StrBytes, generation: i32) -> Result<&mut Group, ResponseError> {
+        if generation < 0 && !self.by_id.contains_key(id) {
+            self.by_id.insert(id.clone(), Group::new(id.clone()));
+        }
+        self.by_id.get_mut(id).ok_or(ResponseError::IllegalGeneration)
     }
 
     /// Forgets offsets of an inactive group, one result for each partition.
@@ -244,13 +279,22 @@ impl Groups {
     /// Forgets what was committed for a topic that is gone.
     pub(crate) fn topic_deleted(&mut self, topic: &str) {
         for group in self.by_id.values_mut() {
-            group.offsets.retain(|(name, _), _| name != topic);
+            group.offsets.forget_topic(topic);
         }
         self.by_id.retain(|_, group| !group.is_nothing());
     }
+}
 
-    /// What a group committed for a partition.
-    pub(crate) fn committed(&self, id: &StrBytes, topic: &str, partition: i32) -> Option<&Committed> {
-        self.by_id.get(id)?.offsets.get(&(topic.to_owned(), partition))
+fn check_generation(
+    group: &Group,
+    generation: i32,
+    member_id: &StrBytes,
+    instance_id: Option<&StrBytes>,
+) -> Result<(), ResponseError> {
+    group.check_member(member_id, instance_id)?;
+    if generation == group.generation {
+        Ok(())
+    } else {
+        Err(ResponseError::IllegalGeneration)
     }
 }

@@ -6,6 +6,7 @@
 use kafka_protocol::messages::FetchRequest;
 use std::collections::HashMap;
 
+use super::log::{Grown, Reads};
 use super::state::Token;
 use super::topics::Topics;
 
@@ -30,15 +31,33 @@ impl Fetches {
         self.by_token.insert(token, Waiting { request, missing });
     }
 
-    /// Counts bytes that were appended to a partition and says which of its fetches have enough now.
-    pub(crate) fn appended(&mut self, waiting: &[Token], bytes: usize) -> Vec<Token> {
+    /// Counts what can be read more in a partition and says which of its fetches may have enough now.
+    ///
+    /// What lies before the offset of a fetch is counted too, so it has to be read to be sure.
+    pub(crate) fn grown(&mut self, waiting: &[Token], grown: Grown) -> Vec<Token> {
         let has_enough = |token: &&Token| {
             self.by_token.get_mut(token).is_some_and(|fetch| {
+                let bytes = match Reads::of(fetch.request.isolation_level) {
+                    Reads::All => grown.all,
+                    Reads::Committed => grown.stable,
+                };
                 fetch.missing = fetch.missing.saturating_sub(bytes);
                 fetch.missing == 0
             })
         };
         waiting.iter().filter(has_enough).copied().collect()
+    }
+
+    /// The request of a fetch that waits.
+    pub(crate) fn request(&self, token: Token) -> Option<&FetchRequest> {
+        self.by_token.get(&token).map(|fetch| &fetch.request)
+    }
+
+    /// Lets a fetch wait on, until `missing` more bytes have come.
+    pub(crate) fn wait_on(&mut self, token: Token, missing: usize) {
+        if let Some(fetch) = self.by_token.get_mut(&token) {
+            fetch.missing = missing;
+        }
     }
 
     /// Ends the wait.

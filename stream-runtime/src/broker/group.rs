@@ -9,10 +9,11 @@
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use kafka_protocol::protocol::StrBytes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use super::member::{Member, refused_join};
+use super::offsets::Offsets;
 use super::state::{Caller, Completion, Timer, Timers};
 
 /// Where a group stands.
@@ -48,14 +49,6 @@ pub(crate) struct Effects<'a> {
     pub(crate) completions: &'a mut Vec<Completion>,
 }
 
-/// An offset that was committed.
-#[derive(Debug, Clone)]
-pub(crate) struct Committed {
-    pub(crate) offset: i64,
-    pub(crate) leader_epoch: i32,
-    pub(crate) metadata: StrBytes,
-}
-
 /// A group.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -68,7 +61,7 @@ pub(crate) struct Group {
     pub(crate) members: Vec<Member>,
     /// Ids that were handed out and have not come back yet, and until when they may.
     pub(super) pending: HashMap<StrBytes, Duration>,
-    pub(crate) offsets: BTreeMap<(String, i32), Committed>,
+    pub(crate) offsets: Offsets,
     /// When the group is looked at next.
     checked_at: Option<Duration>,
 }
@@ -84,7 +77,7 @@ impl Group {
             leader: None,
             members: Vec::new(),
             pending: HashMap::new(),
-            offsets: BTreeMap::new(),
+            offsets: Offsets::default(),
             checked_at: None,
         }
     }

@@ -1,7 +1,8 @@
 //! The log of one partition: batches in the order of their offsets, in memory.
 //!
 //! Invariants: offsets only grow; a batch ends before the next one begins; `start <= next`; the last
-//! batch is never removed by compaction, so that a consumer at the end always sees the end. Nothing is
+//! batch is never removed by compaction, so that a consumer at the end always sees the end; what lies
+//! before the stable end belongs to no open transaction. Nothing is
 //! on disk. Which batches may go, and when, is decided by [`super::compaction`] and by retention here.
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use std::collections::VecDeque;
 
 use super::batch::Batch;
 use super::config::TopicConfig;
+use super::isolation::{Aborted, Isolation};
 use super::records;
 
 /// Segments of a disk hold a gigabyte; in memory that much would be kept uncompacted.
@@ -24,6 +26,7 @@ pub(crate) struct Log {
     bytes: usize,
     active: Segment,
     clean: Clean,
+    isolation: Isolation,
 }
 
 /// The end of the log that compaction leaves alone.
@@ -40,14 +43,46 @@ struct Segment {
 struct Clean {
     end: i64,
     bytes: usize,
-    /// When the first of its tombstones may go.
+    /// When the first of its tombstones or markers may go.
     tombstones_due: Option<i64>,
+}
+
+/// Which records a consumer asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reads {
+    All,
+    /// Those before the stable end, and which of them were aborted.
+    Committed,
+}
+
+impl Reads {
+    /// As the protocol's `isolation_level` says.
+    pub(crate) fn of(isolation_level: i8) -> Self {
+        if isolation_level == 1 {
+            Self::Committed
+        } else {
+            Self::All
+        }
+    }
 }
 
 /// What a consumer gets of one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Slice {
     pub(crate) bytes: Bytes,
+    /// The aborted transactions that it has to leave out; `None` where it reads all.
+    pub(crate) aborted: Option<Vec<Aborted>>,
+    /// Whether there was more than it may get.
+    pub(crate) is_cut: bool,
+}
+
+/// How many bytes became readable.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Grown {
+    /// Appended.
+    pub(crate) all: usize,
+    /// No longer behind an open transaction.
+    pub(crate) stable: usize,
 }
 
 /// An offset and the time of its record.
@@ -68,21 +103,52 @@ impl Log {
         self.next
     }
 
+    /// The offset before which no transaction is open: the protocol's last stable offset.
+    pub(crate) fn stable_end(&self) -> i64 {
+        let first_open = self.isolation.first_open();
+        first_open.map_or(self.next, |first| first.max(self.start))
+    }
+
+    /// Where a consumer's records end.
+    pub(crate) fn end_for(&self, reads: Reads) -> i64 {
+        match reads {
+            Reads::All => self.next,
+            Reads::Committed => self.stable_end(),
+        }
+    }
+
+    /// Which of its transactions are open or were aborted.
+    pub(super) fn isolation(&self) -> &Isolation {
+        &self.isolation
+    }
+
     pub(super) fn batches(&self) -> &VecDeque<Batch> {
         &self.batches
     }
 
-    /// Puts the batch at the end and says which offset its first record got.
-    pub(crate) fn append(&mut self, mut batch: Batch, now_ms: i64, config: &TopicConfig) -> i64 {
+    /// Puts the batch at the end.
+    pub(crate) fn append(&mut self, mut batch: Batch, now_ms: i64, config: &TopicConfig) -> Grown {
         self.roll(now_ms, config);
-        let base = self.next;
-        batch.place(base);
+        let stable = self.stable_end();
+        let all = batch.len();
+        batch.place(self.next);
         self.next = batch.last_offset + 1;
-        self.bytes += batch.len();
-        self.active.bytes += batch.len();
+        self.bytes += all;
+        self.active.bytes += all;
         self.active.since_ms.get_or_insert(now_ms);
+        self.isolation.appended(&batch);
         self.batches.push_back(batch);
-        base
+        let stable = self.batches_between(stable, self.stable_end());
+        Grown {
+            all,
+            stable: stable.map(Batch::len).sum(),
+        }
+    }
+
+    fn batches_between(&self, from: i64, to: i64) -> impl Iterator<Item = &Batch> {
+        let first = self.batches.partition_point(|batch| batch.base_offset < from);
+        let batches = self.batches.range(first..);
+        batches.take_while(move |batch| batch.base_offset < to)
     }
 
     /// Closes the active segment when it is large or old enough.
@@ -116,7 +182,7 @@ impl Log {
         self.clean.bytes
     }
 
-    /// When the first tombstone of what was compacted before may go.
+    /// When the first tombstone or marker of what was compacted before may go.
     pub(super) fn tombstones_due(&self) -> Option<i64> {
         self.clean.tombstones_due
     }
@@ -141,20 +207,29 @@ impl Log {
         offset: i64,
         max_bytes: usize,
         at_least_one: bool,
+        reads: Reads,
     ) -> Result<Slice, ResponseError> {
         if offset < self.start || offset > self.next {
             return Err(ResponseError::OffsetOutOfRange);
         }
         let first = self.batches.partition_point(|batch| batch.last_offset < offset);
+        let limit = self.end_for(reads);
         let mut size = 0;
         let mut end = first;
+        let mut read_to = offset;
+        let mut is_cut = false;
         for batch in self.batches.range(first..) {
             let is_first = at_least_one && end == first;
+            if batch.base_offset >= limit {
+                break;
+            }
             if size + batch.len() > max_bytes && !is_first {
+                is_cut = true;
                 break;
             }
             size += batch.len();
             end += 1;
+            read_to = batch.last_offset + 1;
         }
         let mut bytes = BytesMut::with_capacity(size);
         for batch in self.batches.range(first..end) {
@@ -162,6 +237,11 @@ impl Log {
         }
         Ok(Slice {
             bytes: bytes.freeze(),
+            aborted: match reads {
+                Reads::All => None,
+                Reads::Committed => Some(self.isolation.aborted_in(offset, read_to)),
+            },
+            is_cut,
         })
     }
 
@@ -212,6 +292,7 @@ impl Log {
         {
             self.drop_first();
         }
+        self.forget_aborted();
         Ok(())
     }
 
@@ -230,6 +311,12 @@ impl Log {
             self.start = first.last_offset + 1;
             self.drop_first();
         }
+        self.forget_aborted();
+    }
+
+    fn forget_aborted(&mut self) {
+        let start = self.start;
+        self.isolation.forget(|aborted| aborted.marker < start);
     }
 
     fn drop_first(&mut self) {
@@ -254,5 +341,7 @@ impl Log {
         for batch in kept.into_iter().rev() {
             self.batches.push_front(batch);
         }
+        // Compaction leaves no record of a transaction that was aborted before `end`.
+        self.isolation.forget(|aborted| aborted.marker < end);
     }
 }

@@ -1,12 +1,14 @@
 //! The embedded development broker: Apache Kafka's wire protocol, in this process and in memory.
 //!
-//! A pure state machine ([`state`] over [`topics`], [`log`] and [`coordinator`]; time is an argument)
+//! A pure state machine ([`state`] over [`topics`], [`log`], [`coordinator`] and [`transactions`]; time
+//! is an argument)
 //! under a thin server ([`server`], [`connection`]). [`frame`] and [`api`] are between them: bytes to
 //! requests to calls, and back.
 //!
 //! Invariants: it listens on the loopback address only; record batches stay the bytes that the producer
-//! sent; no input makes it panic. Not here: replication, authentication, disks, fetch sessions,
-//! transactions, and the group protocol of KIP-848.
+//! sent, except for the markers of transactions, which are made here; no input makes it panic. Not here:
+//! replication, authentication, disks, fetch sessions, the second version of the transaction protocol
+//! (KIP-890), and the group protocol of KIP-848.
 
 #![forbid(unsafe_code)]
 
@@ -32,8 +34,11 @@ mod coordinator;
 mod fetches;
 mod frame;
 mod group;
+mod isolation;
 mod log;
+mod marker;
 mod member;
+mod offsets;
 mod producers;
 mod rebalance;
 mod records;
@@ -42,6 +47,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod transaction;
+mod transactions;
 
 /// A running embedded broker. Dropping it stops it and forgets all records.
 ///

@@ -1,7 +1,7 @@
 //! What a partition remembers of idempotent producers: epoch and the last batches of each.
 //!
 //! A batch that comes again is answered with the offset it got the first time; one out of sequence is
-//! refused. The coordinator of transactions is not here.
+//! refused. The coordinator of transactions is [`super::transactions`].
 
 use kafka_protocol::ResponseError;
 use std::collections::{HashMap, VecDeque};
@@ -10,6 +10,13 @@ use super::batch::Batch;
 
 /// How many batches a producer may have in flight.
 const REMEMBERED: usize = 5;
+
+/// A producer in one of its lives: a newer epoch of the same id takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ProducerEpoch {
+    pub(crate) id: i64,
+    pub(crate) epoch: i16,
+}
 
 /// The idempotent producers of one partition.
 #[derive(Debug, Default)]
@@ -92,14 +99,7 @@ impl Producers {
         if batch.producer_id < 0 {
             return;
         }
-        let producer = self.by_id.entry(batch.producer_id).or_insert_with(|| Producer {
-            epoch: batch.producer_epoch,
-            batches: VecDeque::new(),
-        });
-        if producer.epoch != batch.producer_epoch {
-            producer.epoch = batch.producer_epoch;
-            producer.batches.clear();
-        }
+        let producer = self.entry(batch.producer());
         if producer.batches.len() == REMEMBERED {
             producer.batches.pop_front();
         }
@@ -109,5 +109,29 @@ impl Producers {
             base_offset,
             timestamp: batch.max_timestamp,
         });
+    }
+
+    /// Remembers the epoch of a marker: a newer one ends the older producer here as well.
+    pub(crate) fn marked(&mut self, producer: ProducerEpoch) {
+        self.entry(producer);
+    }
+
+    /// Whether the producer is remembered with this epoch.
+    pub(crate) fn is_current(&self, producer: ProducerEpoch) -> bool {
+        let known = self.by_id.get(&producer.id);
+        known.is_some_and(|known| known.epoch == producer.epoch)
+    }
+
+    /// The producer in this epoch; what an older one appended is forgotten.
+    fn entry(&mut self, producer: ProducerEpoch) -> &mut Producer {
+        let entry = self.by_id.entry(producer.id).or_insert_with(|| Producer {
+            epoch: producer.epoch,
+            batches: VecDeque::new(),
+        });
+        if entry.epoch != producer.epoch {
+            entry.epoch = producer.epoch;
+            entry.batches.clear();
+        }
+        entry
     }
 }

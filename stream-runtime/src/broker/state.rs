@@ -1,4 +1,4 @@
-//! The broker as a value: topics, groups and what waits, changed by one request at a time.
+//! The broker as a value: topics, groups, transactions and what waits, changed by one request at a time.
 //!
 //! No input and output, no clock, no randomness: whoever drives it says what time it is, calls
 //! [`State::advance`] when [`State::next_deadline`] has come, and hands on what
@@ -14,6 +14,7 @@ use super::compaction;
 use super::coordinator::Groups;
 use super::fetches::Fetches;
 use super::topics::Topics;
+use super::transactions::Transactions;
 
 /// How often the logs are looked at for compaction.
 const COMPACTION_INTERVAL: Duration = Duration::from_millis(500);
@@ -67,6 +68,8 @@ pub(crate) enum Timer {
     Fetch(Token),
     /// A group may have a member to expel or a rebalance to end.
     Group(StrBytes),
+    /// A transaction may have been open too long.
+    Transaction(StrBytes),
     Compaction,
     Retention,
 }
@@ -114,6 +117,7 @@ pub(crate) struct State {
     pub(crate) identity: Identity,
     pub(crate) topics: Topics,
     pub(crate) groups: Groups,
+    pub(crate) transactions: Transactions,
     pub(crate) fetches: Fetches,
     pub(crate) producer_ids: i64,
     pub(crate) timers: Timers,
@@ -131,6 +135,7 @@ impl State {
             identity,
             topics: Topics::default(),
             groups,
+            transactions: Transactions::default(),
             fetches: Fetches::default(),
             producer_ids: 0,
             timers,
@@ -151,6 +156,11 @@ impl State {
                 Timer::Group(id) => self
                     .groups
                     .expire(&id, now, &mut self.timers, &mut self.completions),
+                Timer::Transaction(id) => {
+                    if let Some(ended) = self.transactions.expire(&id, now, &mut self.timers) {
+                        api::transactions::finish(self, now, ended);
+                    }
+                }
                 Timer::Compaction => {
                     self.compact(now);
                     self.timers

@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::batch::Batch;
 use super::config::TopicConfig;
-use super::log::Log;
-use super::producers::{Producers, Verdict};
+use super::log::{Grown, Log};
+use super::marker::Outcome;
+use super::producers::{ProducerEpoch, Producers, Verdict};
 use super::records;
 use super::state::{Now, Token};
 
@@ -64,8 +65,8 @@ pub(crate) struct Appended {
     pub(crate) base_offset: i64,
     /// The time of the append, if the topic is set to it; else -1.
     pub(crate) append_time: i64,
-    /// How much longer the log became: nothing for a duplicate.
-    pub(crate) bytes: usize,
+    /// Nothing for a duplicate.
+    pub(crate) grown: Grown,
 }
 
 impl Topics {
@@ -177,24 +178,24 @@ impl Topics {
 }
 
 impl Partition {
+    /// Whether the batch begins a transaction here, and the coordinator has to be asked.
+    pub(crate) fn begins_transaction(&self, batch: &Batch) -> bool {
+        let goes_on =
+            self.log.isolation().is_open(batch.producer_id) && self.producers.is_current(batch.producer());
+        batch.is_transactional() && !goes_on
+    }
+
     /// Appends what a producer sent.
     ///
     /// # Errors
     ///
-    /// The batch is damaged, too large, out of sequence, or not what the topic takes.
+    /// The batch is out of sequence, or not what the topic takes.
     pub(crate) fn append(
         &mut self,
-        bytes: Bytes,
+        mut batch: Batch,
         config: &TopicConfig,
         now: Now,
     ) -> Result<Appended, ResponseError> {
-        if bytes.len() > config.max_message_bytes {
-            return Err(ResponseError::MessageTooLarge);
-        }
-        let mut batch = Batch::parse(bytes)?;
-        if batch.is_transactional() {
-            return Err(ResponseError::InvalidTxnState);
-        }
         check_batch(&batch, config, now)?;
         match self.producers.check(&batch)? {
             Verdict::Duplicate {
@@ -205,25 +206,55 @@ impl Partition {
                 return Ok(Appended {
                     base_offset,
                     append_time,
-                    bytes: 0,
+                    grown: Grown::default(),
                 });
             }
             Verdict::Append => {}
+        }
+        if !batch.is_transactional() && self.log.isolation().is_open(batch.producer_id) {
+            return Err(ResponseError::InvalidTxnState);
         }
         if config.append_time {
             batch.stamp(now.wall_ms);
         }
         let base_offset = self.log.end();
         self.producers.appended(&batch, base_offset);
-        let bytes = batch.len();
-        self.log.append(batch, now.wall_ms, config);
+        let grown = self.log.append(batch, now.wall_ms, config);
         let append_time = if config.append_time { now.wall_ms } else { -1 };
         Ok(Appended {
             base_offset,
             append_time,
-            bytes,
+            grown,
         })
     }
+
+    /// Ends a producer's transaction.
+    pub(crate) fn mark(
+        &mut self,
+        outcome: Outcome,
+        producer: ProducerEpoch,
+        config: &TopicConfig,
+        now: Now,
+    ) -> Grown {
+        let mut batch = Batch::marker(outcome, producer, now.wall_ms);
+        if config.append_time {
+            batch.stamp(now.wall_ms);
+        }
+        self.producers.marked(producer);
+        self.log.append(batch, now.wall_ms, config)
+    }
+}
+
+/// Reads what a producer sent for one partition.
+///
+/// # Errors
+///
+/// It is damaged, or too large.
+pub(crate) fn receive(bytes: Bytes, config: &TopicConfig) -> Result<Batch, ResponseError> {
+    if bytes.len() > config.max_message_bytes {
+        return Err(ResponseError::MessageTooLarge);
+    }
+    Batch::parse(bytes)
 }
 
 fn check_batch(batch: &Batch, config: &TopicConfig, now: Now) -> Result<(), ResponseError> {

@@ -408,3 +408,6 @@ impl RecordSink for Shards<'_> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

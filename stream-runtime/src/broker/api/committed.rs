@@ -1,7 +1,6 @@
 //! OffsetCommit, OffsetFetch and OffsetDelete.
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::offset_commit_request::OffsetCommitRequestPartition;
 use kafka_protocol::messages::offset_commit_response::{
     OffsetCommitResponsePartition, OffsetCommitResponseTopic,
 };
@@ -18,7 +17,7 @@ use kafka_protocol::messages::{
 use kafka_protocol::protocol::StrBytes;
 use std::collections::BTreeMap;
 
-use super::super::group::Committed;
+use super::super::offsets::{Committed, Offsets};
 use super::super::state::{Now, State};
 use super::text;
 
@@ -38,14 +37,19 @@ pub(crate) fn commit(state: &mut State, now: Now, request: &OffsetCommitRequest)
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for partition in &topic.partitions {
             let index = partition.partition_index;
-            let checked = known
-                .partition(&topic.name, index)
-                .and_then(|_| committed(partition));
+            let checked = known.partition(&topic.name, index).and_then(|_| {
+                let metadata = partition.committed_metadata.as_ref();
+                committed(
+                    partition.committed_offset,
+                    partition.committed_leader_epoch,
+                    metadata,
+                )
+            });
             let result = match (&mut group, checked) {
                 (Err(error), _) => Err(*error),
                 (Ok(_), Err(error)) => Err(error),
                 (Ok(group), Ok(committed)) => {
-                    group.offsets.insert((topic.name.to_string(), index), committed);
+                    group.offsets.commit((topic.name.to_string(), index), committed);
                     Ok(())
                 }
             };
@@ -60,21 +64,32 @@ pub(crate) fn commit(state: &mut State, now: Now, request: &OffsetCommitRequest)
     OffsetCommitResponse::default().with_topics(topics)
 }
 
-fn committed(partition: &OffsetCommitRequestPartition) -> Result<Committed, ResponseError> {
-    let metadata = partition.committed_metadata.clone().unwrap_or_default();
+/// An offset to be committed.
+///
+/// # Errors
+///
+/// The metadata is too long.
+pub(super) fn committed(
+    offset: i64,
+    leader_epoch: i32,
+    metadata: Option<&StrBytes>,
+) -> Result<Committed, ResponseError> {
+    let metadata = metadata.cloned().unwrap_or_default();
     if metadata.len() > LONGEST_METADATA {
         return Err(ResponseError::OffsetMetadataTooLarge);
     }
     Ok(Committed {
-        offset: partition.committed_offset,
-        leader_epoch: partition.committed_leader_epoch,
+        offset,
+        leader_epoch,
         metadata,
     })
 }
 
 /// The offsets that a group committed, of some partitions or of all.
 pub(crate) fn fetch(state: &State, request: &OffsetFetchRequest) -> OffsetFetchResponse {
-    let id = &request.group_id.0;
+    let none = Offsets::default();
+    let group = state.groups.get(&request.group_id.0);
+    let offsets = group.map_or(&none, |group| &group.offsets);
     let mut wanted: BTreeMap<String, Vec<i32>> = BTreeMap::new();
     match &request.topics {
         Some(topics) => {
@@ -86,7 +101,7 @@ pub(crate) fn fetch(state: &State, request: &OffsetFetchRequest) -> OffsetFetchR
             }
         }
         None => {
-            for (topic, index) in state.groups.get(id).iter().flat_map(|group| group.offsets.keys()) {
+            for (topic, index) in offsets.partitions() {
                 wanted.entry(topic.clone()).or_default().push(*index);
             }
         }
@@ -96,7 +111,14 @@ pub(crate) fn fetch(state: &State, request: &OffsetFetchRequest) -> OffsetFetchR
         .map(|(topic, indexes)| {
             let partitions = indexes
                 .into_iter()
-                .map(|index| describe(index, state.groups.committed(id, &topic, index)))
+                .map(|index| {
+                    // Who needs the outcome of an open transaction asks again.
+                    if request.require_stable && offsets.is_unstable(&topic, index) {
+                        let code = ResponseError::UnstableOffsetCommit.code();
+                        return describe(index, None).with_error_code(code);
+                    }
+                    describe(index, offsets.get(&topic, index))
+                })
                 .collect();
             OffsetFetchResponseTopic::default()
                 .with_name(TopicName(text(topic)))
@@ -130,9 +152,8 @@ pub(crate) fn delete(state: &mut State, request: &OffsetDeleteRequest) -> Offset
     for topic in &request.topics {
         let mut partitions = Vec::new();
         for partition in &topic.partitions {
-            group
-                .offsets
-                .remove(&(topic.name.to_string(), partition.partition_index));
+            let at = (topic.name.to_string(), partition.partition_index);
+            group.offsets.remove(&at);
             let response = OffsetDeleteResponsePartition::default();
             partitions.push(response.with_partition_index(partition.partition_index));
         }

@@ -6,11 +6,13 @@
 use bytes::Bytes;
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::FetchPartition;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::{FetchRequest, FetchResponse, TopicName};
+use kafka_protocol::messages::fetch_response::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use kafka_protocol::messages::{FetchRequest, FetchResponse, ProducerId, TopicName};
 use std::time::Duration;
 
 use super::super::batch::LEADER_EPOCH;
+use super::super::isolation::Aborted;
+use super::super::log::{Grown, Reads};
 use super::super::state::{Answer, Caller, Completion, Now, State, Timer, Token};
 
 /// Answers at once if there is enough, something is wrong, or the client does not want to wait.
@@ -20,17 +22,16 @@ pub(crate) fn fetch(state: &mut State, now: Now, caller: &Caller, request: Fetch
         return Answer::Ready(FetchResponse::default().with_error_code(code).into());
     }
     let read = read(state, &request);
-    let wanted = usize::try_from(request.min_bytes).unwrap_or(0);
     let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let is_enough = read.bytes >= wanted || read.has_error;
-    if is_enough || wait.is_zero() || request.topics.is_empty() {
-        return Answer::Ready(read.response.into());
+    match missing(&read, &request) {
+        Some(missing) if !wait.is_zero() && !request.topics.is_empty() => {
+            state.timers.set(now.elapsed + wait, Timer::Fetch(caller.token));
+            let topics = &mut state.topics;
+            state.fetches.wait(topics, caller.token, request, missing);
+            Answer::Later
+        }
+        _ => Answer::Ready(read.response.into()),
     }
-    state.timers.set(now.elapsed + wait, Timer::Fetch(caller.token));
-    state
-        .fetches
-        .wait(&mut state.topics, caller.token, request, wanted - read.bytes);
-    Answer::Later
 }
 
 /// Answers a waiting fetch with what there is now.
@@ -41,24 +42,53 @@ pub(crate) fn finish(state: &mut State, token: Token) {
     }
 }
 
+/// Answers the fetches that have enough now that more of a partition can be read.
+pub(crate) fn grown(state: &mut State, topic: &str, index: i32, grown: Grown) {
+    let Ok(partition) = state.topics.partition(topic, index) else {
+        return;
+    };
+    for token in state.fetches.grown(&partition.waiting, grown) {
+        let Some(request) = state.fetches.request(token) else {
+            continue;
+        };
+        let read = read(state, request);
+        match missing(&read, request) {
+            Some(missing) => state.fetches.wait_on(token, missing),
+            None => {
+                state.fetches.take(&mut state.topics, token);
+                let response = read.response.into();
+                state.completions.push(Completion { token, response });
+            }
+        }
+    }
+}
+
+/// How many bytes a fetch still wants; `None` if it is to be answered.
+fn missing(read: &Read, request: &FetchRequest) -> Option<usize> {
+    let wanted = usize::try_from(request.min_bytes.min(request.max_bytes)).unwrap_or(0);
+    (!read.is_ready && read.bytes < wanted).then(|| wanted - read.bytes)
+}
+
 struct Read {
     response: FetchResponse,
     bytes: usize,
-    has_error: bool,
+    /// Something is wrong, or more than it may get is there already: no use to wait.
+    is_ready: bool,
 }
 
 fn read(state: &State, request: &FetchRequest) -> Read {
     let mut left = usize::try_from(request.max_bytes).unwrap_or(0);
-    let (mut bytes, mut has_error) = (0, false);
+    let (mut bytes, mut is_ready) = (0, false);
     let mut responses = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let data = read_partition(state, &topic.topic, wanted, left, bytes == 0);
+            let reads = Reads::of(request.isolation_level);
+            let (data, is_cut) = read_partition(state, &topic.topic, wanted, reads, left, bytes == 0);
             let size = data.records.as_ref().map_or(0, Bytes::len);
             bytes += size;
             left = left.saturating_sub(size);
-            has_error |= data.error_code != 0;
+            is_ready |= is_cut || data.error_code != 0;
             partitions.push(data);
         }
         let response = FetchableTopicResponse::default()
@@ -69,25 +99,29 @@ fn read(state: &State, request: &FetchRequest) -> Read {
     Read {
         response: FetchResponse::default().with_responses(responses),
         bytes,
-        has_error,
+        is_ready,
     }
 }
 
+/// What there is of a partition, and whether it was cut short.
 fn read_partition(
     state: &State,
     topic: &TopicName,
     wanted: &FetchPartition,
+    reads: Reads,
     left: usize,
     is_first: bool,
-) -> PartitionData {
+) -> (PartitionData, bool) {
     let data = PartitionData::default()
         .with_partition_index(wanted.partition)
         .with_records(Some(Bytes::new()));
     let unknown = |error: ResponseError, data: PartitionData| {
-        data.with_error_code(error.code())
+        let data = data
+            .with_error_code(error.code())
             .with_high_watermark(-1)
             .with_last_stable_offset(-1)
-            .with_log_start_offset(-1)
+            .with_log_start_offset(-1);
+        (data, false)
     };
     let partition = match state.topics.partition(topic, wanted.partition) {
         Ok(partition) => partition,
@@ -98,14 +132,25 @@ fn read_partition(
     }
     let log = &partition.log;
     let most = usize::try_from(wanted.partition_max_bytes).unwrap_or(0).min(left);
-    match log.read(wanted.fetch_offset, most, is_first) {
-        Ok(slice) => data
-            .with_high_watermark(log.end())
-            .with_last_stable_offset(log.end())
-            .with_log_start_offset(log.start())
-            .with_records(Some(slice.bytes)),
+    match log.read(wanted.fetch_offset, most, is_first, reads) {
+        Ok(slice) => {
+            let aborted = slice.aborted.map(|all| all.iter().map(aborted).collect());
+            let data = data
+                .with_high_watermark(log.end())
+                .with_last_stable_offset(log.stable_end())
+                .with_log_start_offset(log.start())
+                .with_aborted_transactions(aborted)
+                .with_records(Some(slice.bytes));
+            (data, slice.is_cut)
+        }
         Err(error) => unknown(error, data),
     }
+}
+
+fn aborted(aborted: &Aborted) -> AbortedTransaction {
+    AbortedTransaction::default()
+        .with_producer_id(ProducerId(aborted.producer_id))
+        .with_first_offset(aborted.first)
 }
 
 /// A client that knows another leader than the one there is has to ask again.

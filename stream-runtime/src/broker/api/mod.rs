@@ -21,6 +21,7 @@ pub(crate) mod offsets;
 pub(crate) mod produce;
 pub(crate) mod records;
 pub(crate) mod topics;
+pub(crate) mod transactions;
 pub(crate) mod versions;
 
 /// The versions of one API.
@@ -100,6 +101,10 @@ apis! {
     DeleteTopics DeleteTopicsRequest DeleteTopicsResponse 1 5;
     DeleteRecords DeleteRecordsRequest DeleteRecordsResponse 0 2;
     InitProducerId InitProducerIdRequest InitProducerIdResponse 0 4;
+    AddPartitionsToTxn AddPartitionsToTxnRequest AddPartitionsToTxnResponse 0 3;
+    AddOffsetsToTxn AddOffsetsToTxnRequest AddOffsetsToTxnResponse 0 3;
+    EndTxn EndTxnRequest EndTxnResponse 0 3;
+    TxnOffsetCommit TxnOffsetCommitRequest TxnOffsetCommitResponse 0 3;
     OffsetForLeaderEpoch OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse 2 4;
     DescribeConfigs DescribeConfigsRequest DescribeConfigsResponse 1 4;
     AlterConfigs AlterConfigsRequest AlterConfigsResponse 0 2;
@@ -134,7 +139,17 @@ pub(crate) fn handle(state: &mut State, now: Now, caller: &Caller, request: Requ
         Request::DescribeConfigs(request) => configs::describe(state, &request).into(),
         Request::AlterConfigs(request) => configs::alter(state, &request).into(),
         Request::IncrementalAlterConfigs(request) => configs::alter_incrementally(state, &request).into(),
-        Request::InitProducerId(request) => produce::init_producer_id(state, &request).into(),
+        Request::InitProducerId(request) => {
+            transactions::init_producer_id(state, now, &request, caller.version).into()
+        }
+        Request::AddPartitionsToTxn(request) => {
+            transactions::add_partitions(state, now, &request, caller.version).into()
+        }
+        Request::AddOffsetsToTxn(request) => {
+            transactions::add_offsets(state, now, &request, caller.version).into()
+        }
+        Request::TxnOffsetCommit(request) => transactions::commit_offsets(state, &request).into(),
+        Request::EndTxn(request) => transactions::end(state, now, &request, caller.version).into(),
         Request::ListOffsets(request) => offsets::list(state, &request, caller.version).into(),
         Request::OffsetForLeaderEpoch(request) => offsets::for_leader_epoch(state, &request).into(),
         Request::DeleteRecords(request) => records::delete(state, &request).into(),

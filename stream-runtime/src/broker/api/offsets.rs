@@ -15,7 +15,7 @@ use kafka_protocol::messages::{
 };
 
 use super::super::batch::LEADER_EPOCH;
-use super::super::log::OffsetTime;
+use super::super::log::{OffsetTime, Reads};
 use super::super::state::State;
 use super::fetch::check_epoch;
 
@@ -27,6 +27,7 @@ const NONE: i64 = -1;
 
 /// The offset of a time, of the beginning or of the end.
 pub(crate) fn list(state: &State, request: &ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
+    let reads = Reads::of(request.isolation_level);
     let topics = request
         .topics
         .iter()
@@ -34,7 +35,7 @@ pub(crate) fn list(state: &State, request: &ListOffsetsRequest, version: i16) ->
             let partitions = topic
                 .partitions
                 .iter()
-                .map(|partition| list_one(state, &topic.name, partition, version))
+                .map(|partition| list_one(state, &topic.name, partition, reads, version))
                 .collect();
             ListOffsetsTopicResponse::default()
                 .with_name(topic.name.clone())
@@ -48,10 +49,11 @@ fn list_one(
     state: &State,
     topic: &TopicName,
     request: &ListOffsetsPartition,
+    reads: Reads,
     version: i16,
 ) -> ListOffsetsPartitionResponse {
     let response = ListOffsetsPartitionResponse::default().with_partition_index(request.partition_index);
-    match find(state, topic, request) {
+    match find(state, topic, request, reads) {
         Ok(Some(found)) => response
             .with_offset(found.offset)
             .with_timestamp(found.timestamp)
@@ -69,21 +71,23 @@ fn find(
     state: &State,
     topic: &TopicName,
     request: &ListOffsetsPartition,
+    reads: Reads,
 ) -> Result<Option<OffsetTime>, ResponseError> {
     let log = &state.topics.partition(topic, request.partition_index)?.log;
     check_epoch(request.current_leader_epoch)?;
+    let can_be_read = |found: &OffsetTime| found.offset < log.end_for(reads);
     match request.timestamp {
         LATEST => Ok(Some(OffsetTime {
-            offset: log.end(),
+            offset: log.end_for(reads),
             timestamp: NONE,
         })),
         EARLIEST => Ok(Some(OffsetTime {
             offset: log.start(),
             timestamp: NONE,
         })),
-        LARGEST_TIME => Ok(log.latest_time()),
+        LARGEST_TIME => Ok(log.latest_time().filter(can_be_read)),
         timestamp if timestamp < 0 => Err(ResponseError::UnsupportedVersion),
-        timestamp => Ok(log.first_at(timestamp)),
+        timestamp => Ok(log.first_at(timestamp).filter(can_be_read)),
     }
 }
 

@@ -1,20 +1,19 @@
-//! Produce and InitProducerId.
+//! Produce.
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, ProduceRequest};
 use kafka_protocol::messages::produce_response::{
     PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use kafka_protocol::messages::{InitProducerIdRequest, InitProducerIdResponse, ProducerId, TopicName};
+use kafka_protocol::messages::{TopicName, TransactionalId};
 
 use super::super::state::{Answer, Now, State};
-use super::super::topics::Appended;
+use super::super::topics::{self, Appended};
 use super::{fetch, text};
 
 /// Appends what comes, each partition on its own.
 pub(crate) fn produce(state: &mut State, now: Now, request: &ProduceRequest) -> Answer {
     let refused = match request.acks {
-        _ if request.transactional_id.is_some() => Some(ResponseError::InvalidTxnState),
         -1..=1 => None,
         _ => Some(ResponseError::InvalidRequiredAcks),
     };
@@ -24,7 +23,7 @@ pub(crate) fn produce(state: &mut State, now: Now, request: &ProduceRequest) -> 
         for data in &topic.partition_data {
             let result = match refused {
                 Some(error) => Err(error),
-                None => append(state, now, &topic.name, data),
+                None => append(state, now, request.transactional_id.as_ref(), &topic.name, data),
             };
             partitions.push(describe(state, &topic.name, data.index, result));
         }
@@ -42,18 +41,24 @@ pub(crate) fn produce(state: &mut State, now: Now, request: &ProduceRequest) -> 
 fn append(
     state: &mut State,
     now: Now,
+    transactional_id: Option<&TransactionalId>,
     topic: &TopicName,
     data: &PartitionProduceData,
 ) -> Result<Appended, ResponseError> {
     let (partition, config) = state.topics.partition_mut(topic, data.index)?;
     let records = data.records.clone().ok_or(ResponseError::InvalidRecord)?;
-    let appended = partition.append(records, config, now)?;
-    if !partition.waiting.is_empty() {
-        let ready = state.fetches.appended(&partition.waiting, appended.bytes);
-        for token in ready {
-            fetch::finish(state, token);
-        }
+    let batch = topics::receive(records, config)?;
+    if batch.is_transactional() && transactional_id.is_none() {
+        return Err(ResponseError::TransactionalIdAuthorizationFailed);
     }
+    if let Some(id) = transactional_id
+        && partition.begins_transaction(&batch)
+    {
+        let at = (topic.to_string(), data.index);
+        state.transactions.may_write(&id.0, batch.producer(), &at)?;
+    }
+    let appended = partition.append(batch, config, now)?;
+    fetch::grown(state, topic, data.index, appended.grown);
     Ok(appended)
 }
 
@@ -82,19 +87,4 @@ fn describe(
             .with_log_start_offset(-1)
             .with_error_message(Some(text(error.to_string()))),
     }
-}
-
-/// Gives an idempotent producer its id.
-pub(crate) fn init_producer_id(state: &mut State, request: &InitProducerIdRequest) -> InitProducerIdResponse {
-    let response = InitProducerIdResponse::default();
-    if request.transactional_id.is_some() {
-        return response
-            .with_error_code(ResponseError::TransactionalIdAuthorizationFailed.code())
-            .with_producer_id(ProducerId(-1))
-            .with_producer_epoch(-1);
-    }
-    state.producer_ids += 1;
-    response
-        .with_producer_id(ProducerId(state.producer_ids))
-        .with_producer_epoch(0)
 }

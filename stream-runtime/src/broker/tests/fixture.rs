@@ -1,8 +1,12 @@
 //! A state with a time of its own, and record batches as a client would make them.
 
 use bytes::{BufMut, Bytes, BytesMut};
+use kafka_protocol::messages::add_partitions_to_txn_request::AddPartitionsToTxnTopic;
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{FetchRequest, FetchResponse, ProduceRequest, TopicName, fetch_request};
+use kafka_protocol::messages::{
+    AddPartitionsToTxnRequest, EndTxnRequest, FetchRequest, FetchResponse, InitProducerIdRequest,
+    ProduceRequest, ProducerId, TopicName, TransactionalId, fetch_request,
+};
 use std::time::Duration;
 
 use crate::broker::api::{Request, Response, text};
@@ -91,12 +95,28 @@ impl Driver {
 
     /// Produces to partition 0; the error's code and the offset.
     pub(super) fn produce(&mut self, topic: &str, records: Bytes) -> (i16, i64) {
+        self.produce_as(None, topic, records)
+    }
+
+    /// The same for a transactional id; the error's code.
+    pub(super) fn produce_in(&mut self, transactional_id: &str, topic: &str, records: Bytes) -> i16 {
+        let id = TransactionalId(text(transactional_id));
+        self.produce_as(Some(id), topic, records).0
+    }
+
+    fn produce_as(
+        &mut self,
+        transactional_id: Option<TransactionalId>,
+        topic: &str,
+        records: Bytes,
+    ) -> (i16, i64) {
         let partition = PartitionProduceData::default().with_records(Some(records));
         let topic = TopicProduceData::default()
             .with_name(TopicName(text(topic)))
             .with_partition_data(vec![partition]);
         let request = ProduceRequest::default()
             .with_acks(-1)
+            .with_transactional_id(transactional_id)
             .with_topic_data(vec![topic]);
         match self.send(9, Request::Produce(request)).1 {
             Answer::Ready(Response::Produce(response)) => {
@@ -104,6 +124,88 @@ impl Driver {
                 (partition.error_code, partition.base_offset)
             }
             other => panic!("no answer to Produce: {other:?}"),
+        }
+    }
+
+    /// A new producer of a transactional id.
+    pub(super) fn init(&mut self, name: &'static str, timeout_ms: i32) -> Producer {
+        let (code, producer) = self.try_init(name, timeout_ms, None);
+        assert_eq!(code, 0);
+        producer
+    }
+
+    /// InitProducerId, also as one that was there before; the error's code.
+    pub(super) fn try_init(
+        &mut self,
+        name: &'static str,
+        timeout_ms: i32,
+        returning: Option<&Producer>,
+    ) -> (i16, Producer) {
+        let request = InitProducerIdRequest::default()
+            .with_transactional_id(Some(TransactionalId(text(name))))
+            .with_transaction_timeout_ms(timeout_ms)
+            .with_producer_id(ProducerId(returning.map_or(-1, |producer| producer.id)))
+            .with_producer_epoch(returning.map_or(-1, |producer| producer.epoch));
+        match self.send(4, Request::InitProducerId(request)).1 {
+            Answer::Ready(Response::InitProducerId(response)) => {
+                let producer = Producer {
+                    name,
+                    id: response.producer_id.0,
+                    epoch: response.producer_epoch,
+                    sequence: 0,
+                };
+                (response.error_code, producer)
+            }
+            other => panic!("no answer to InitProducerId: {other:?}"),
+        }
+    }
+
+    /// Adds partition 0 of a topic to the producer's transaction.
+    pub(super) fn add(&mut self, who: &Producer, topic: &str) {
+        let topic = AddPartitionsToTxnTopic::default()
+            .with_name(TopicName(text(topic)))
+            .with_partitions(vec![0]);
+        let request = AddPartitionsToTxnRequest::default()
+            .with_v3_and_below_transactional_id(TransactionalId(text(who.name)))
+            .with_v3_and_below_producer_id(ProducerId(who.id))
+            .with_v3_and_below_producer_epoch(who.epoch)
+            .with_v3_and_below_topics(vec![topic]);
+        match self.send(0, Request::AddPartitionsToTxn(request)).1 {
+            Answer::Ready(Response::AddPartitionsToTxn(response)) => {
+                let topic = &response.results_by_topic_v3_and_below[0];
+                assert_eq!(topic.results_by_partition[0].partition_error_code, 0);
+            }
+            other => panic!("no answer to AddPartitionsToTxn: {other:?}"),
+        }
+    }
+
+    /// Produces in the producer's transaction; the error's code.
+    pub(super) fn put(
+        &mut self,
+        who: &mut Producer,
+        topic: &str,
+        records: &[(Option<&str>, Option<&str>)],
+    ) -> i16 {
+        let sent = Sent {
+            timestamp: self.now().wall_ms,
+            producer: (who.id, who.epoch, who.sequence),
+            attributes: 1 << 4,
+            ..Sent::new(records)
+        };
+        who.sequence += i32::try_from(records.len()).expect("few");
+        self.produce_in(who.name, topic, sent.encode())
+    }
+
+    /// Commits or aborts; the error's code.
+    pub(super) fn end(&mut self, who: &Producer, commit: bool) -> i16 {
+        let request = EndTxnRequest::default()
+            .with_transactional_id(TransactionalId(text(who.name)))
+            .with_producer_id(ProducerId(who.id))
+            .with_producer_epoch(who.epoch)
+            .with_committed(commit);
+        match self.send(2, Request::EndTxn(request)).1 {
+            Answer::Ready(Response::EndTxn(response)) => response.error_code,
+            other => panic!("no answer to EndTxn: {other:?}"),
         }
     }
 
@@ -122,6 +224,15 @@ impl Driver {
             })
             .collect()
     }
+}
+
+/// A producer of transactions and what it sent so far.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Producer {
+    pub(super) name: &'static str,
+    pub(super) id: i64,
+    pub(super) epoch: i16,
+    sequence: i32,
 }
 
 /// A fetch of partition 0 that waits up to half a second for a byte.

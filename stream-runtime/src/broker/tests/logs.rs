@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::fixture::{Driver, START_MS, Sent};
-use crate::broker::log::OffsetTime;
+use crate::broker::log::{OffsetTime, Reads};
 
 type Pair<'a> = (Option<&'a str>, Option<&'a str>);
 
@@ -61,7 +61,7 @@ fn compaction_keeps_the_last_record_of_a_key_at_its_offset() {
     let log = &driver.state.topics.partition("t", 0).expect("a topic").log;
     assert_eq!((log.start(), log.end()), (0, 7));
     assert!(
-        !log.read(0, 1000, true)
+        !log.read(0, 1000, true, Reads::All)
             .expect("gaps can be read over")
             .bytes
             .is_empty()

@@ -5,3 +5,5 @@ mod frames;
 mod groups;
 mod logs;
 mod produce;
+mod transaction_offsets;
+mod transactions;

@@ -5,7 +5,7 @@ use kafka_protocol::ResponseError;
 use std::time::Duration;
 
 use super::fixture::{Driver, Sent, fetch, fetched};
-use crate::broker::api::Response;
+use crate::broker::api::{Request, Response};
 use crate::broker::state::Answer;
 
 fn driver() -> Driver {
@@ -146,8 +146,30 @@ fn deleting_a_topic_ends_the_fetches_that_wait_for_it() {
     let (token, _) = driver.send(11, fetch("t", 0));
     let name = kafka_protocol::messages::TopicName(crate::broker::api::text("t"));
     let request = kafka_protocol::messages::DeleteTopicsRequest::default().with_topic_names(vec![name]);
-    driver.send(1, crate::broker::api::Request::DeleteTopics(request));
+    driver.send(1, Request::DeleteTopics(request));
     let woken = driver.completions();
     let code = ResponseError::UnknownTopicOrPartition.code();
     assert!(matches!(&woken[..], [(t, Response::Fetch(r))] if *t == token && fetched(r).0 == code));
+}
+
+#[test]
+fn a_fetch_does_not_wait_for_more_than_it_may_get() {
+    let mut driver = driver();
+    let Request::Fetch(request) = fetch("t", 0) else {
+        panic!("a fetch")
+    };
+    let (token, answer) = driver.send(
+        11,
+        Request::Fetch(request.with_min_bytes(1000).with_max_bytes(100)),
+    );
+    assert!(matches!(answer, Answer::Later), "{answer:?}");
+    driver.produce("t", Sent::new(ONE).encode());
+    assert_eq!(driver.completions().len(), 0, "one is less than it may get");
+    driver.produce("t", Sent::new(ONE).encode());
+    driver.produce("t", Sent::new(ONE).encode());
+    let woken = driver.completions();
+    assert!(
+        matches!(&woken[..], [(t, Response::Fetch(_))] if *t == token),
+        "{woken:?}"
+    );
 }

@@ -15,11 +15,13 @@ mod members;
 mod properties;
 mod queue;
 mod topics;
+mod transactions;
 
-pub(super) use members::committed_in;
+pub(super) use members::{Member, committed_in};
 pub(super) use properties::{ALIASES, known_properties};
 pub(super) use queue::{Event, EventQueue};
 pub(super) use topics::{Refusal, TopicHandles};
+pub(super) use transactions::{Complaint, Transactions};
 
 use std::ffi::{CStr, c_char};
 

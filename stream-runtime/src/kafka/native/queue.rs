@@ -124,9 +124,9 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
     }
 }
 
-impl<C: ProducerContext> EventQueue<BaseProducer<C>> {
-    /// The queue of a producer, on which everything arrives.
-    pub(in crate::kafka) fn of_producer(client: BaseProducer<C>) -> Option<Self> {
+impl<C: ProducerContext> EventQueue<Arc<BaseProducer<C>>> {
+    /// The queue of a producer, on which everything arrives. Several may read it, of which one is notified.
+    pub(in crate::kafka) fn of_producer(client: Arc<BaseProducer<C>>) -> Option<Self> {
         // SAFETY: the client is alive, and `Self` keeps it so for longer than the queue.
         let queue = unsafe { bindings::rd_kafka_queue_get_main(client.client().native_ptr()) };
         Self::new(queue, client)
@@ -177,10 +177,12 @@ impl<T> EventQueue<T> {
 
 impl<T> Drop for EventQueue<T> {
     fn drop(&mut self) {
-        // SAFETY: the callback is unset before `wake` is dropped, and the reference taken on creation is
-        // given back once, before the client goes.
+        // SAFETY: the callback, if it is of this one, is unset before `wake` is dropped, and the reference taken
+        // on creation is given back once, before the client goes.
         unsafe {
-            bindings::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            if self.wake.is_some() {
+                bindings::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            }
             bindings::rd_kafka_queue_destroy(self.queue.as_ptr());
         }
     }
