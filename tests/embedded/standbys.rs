@@ -37,21 +37,24 @@ fn app(id: &str, bootstrap: &str) -> App {
 /// A worker with one standby a task.
 #[track_caller]
 fn start(bench: &Bench) -> Running {
-    app(&bench.id, &bench.broker.bootstrap()).start().expect("the program starts")
+    app(&bench.id, &bench.broker.bootstrap())
+        .start()
+        .expect("the program starts")
 }
 
 /// A worker that can be cut off.
 #[track_caller]
 fn start_behind(bench: &Bench, proxy: &Proxy) -> Running {
-    app(&bench.id, &proxy.bootstrap()).start().expect("the program starts")
+    app(&bench.id, &proxy.bootstrap())
+        .start()
+        .expect("the program starts")
 }
 
 /// Ten votes for names of its own in every partition, processed and committed by these workers when it returns.
 #[track_caller]
 fn vote(bench: &Bench, partitions: i32, some: &Running) {
-    let votes = (0..partitions).flat_map(|partition| {
-        (0..10).map(move |n| input(format!("p{partition}-n{n}")).to(partition))
-    });
+    let votes = (0..partitions)
+        .flat_map(|partition| (0..10).map(move |n| input(format!("p{partition}-n{n}")).to(partition)));
     bench.produce("votes", votes);
     some.drain(DEADLINE).expect("all is processed");
 }
@@ -93,7 +96,9 @@ fn a_standby_takes_over_from_a_worker_that_stops_without_a_restore() {
     let first = start(&bench);
     vote(&bench, 4, &first);
     let second = start(&bench);
-    wait_until("each has two", || tasks(&first).len() == 2 && tasks(&second).len() == 2);
+    wait_until("each has two", || {
+        tasks(&first).len() == 2 && tasks(&second).len() == 2
+    });
     let restored = second.restored_records();
     assert_eq!(restored, 20, "nobody stood by when the second worker came");
     vote(&bench, 4, &second);
@@ -102,7 +107,11 @@ fn a_standby_takes_over_from_a_worker_that_stops_without_a_restore() {
     });
     first.stop().expect("all is well");
     wait_until("the second has all", || tasks(&second).len() == 4);
-    assert_eq!(second.restored_records(), restored, "what the standby had was not read again");
+    assert_eq!(
+        second.restored_records(),
+        restored,
+        "what the standby had was not read again"
+    );
     assert_eq!(second.standby_tasks(), []);
     vote(&bench, 4, &second);
     second.stop().expect("all is well");
@@ -116,10 +125,14 @@ fn a_standby_takes_over_from_a_worker_that_is_gone_without_a_restore() {
     let first = start_behind(&bench, &proxy);
     vote(&bench, 4, &first);
     let second = start(&bench);
-    wait_until("each has two", || tasks(&first).len() == 2 && tasks(&second).len() == 2);
+    wait_until("each has two", || {
+        tasks(&first).len() == 2 && tasks(&second).len() == 2
+    });
     let restored = second.restored_records();
     vote(&bench, 4, &second);
-    wait_until("the second stands by", || stands_by(&bench, &second) == tasks(&first));
+    wait_until("the second stands by", || {
+        stands_by(&bench, &second) == tasks(&first)
+    });
     proxy.cut();
     wait_until("the second has all", || tasks(&second).len() == 4);
     assert_eq!(second.restored_records(), restored);
@@ -136,12 +149,20 @@ fn what_a_worker_gives_back_it_keeps_for_the_way_back() {
     let first = start(&bench);
     vote(&bench, 4, &first);
     let second = start(&bench);
-    wait_until("each has two", || tasks(&first).len() == 2 && tasks(&second).len() == 2);
+    wait_until("each has two", || {
+        tasks(&first).len() == 2 && tasks(&second).len() == 2
+    });
     vote(&bench, 4, &second);
-    wait_until("the first stands by", || stands_by(&bench, &first) == tasks(&second));
+    wait_until("the first stands by", || {
+        stands_by(&bench, &first) == tasks(&second)
+    });
     second.stop().expect("all is well");
     wait_until("the first has all", || tasks(&first).len() == 4);
-    assert_eq!(first.restored_records(), 0, "it began with nothing and missed nothing");
+    assert_eq!(
+        first.restored_records(),
+        0,
+        "it began with nothing and missed nothing"
+    );
     vote(&bench, 4, &first);
     first.stop().expect("all is well");
     assert_counted(&bench, 4, 3);
@@ -160,13 +181,26 @@ fn a_standby_has_nothing_that_is_not_committed() {
         _ => (second, first),
     };
     vote(&bench, 1, &active);
-    wait_until("the standby has all", || stands_by(&bench, &standby) == tasks(&active));
+    wait_until("the standby has all", || {
+        stands_by(&bench, &standby) == tasks(&active)
+    });
     // Written to the changelog as by a worker that did not live to commit it. Were it applied, the value could not
     // be read.
     let changelog = bench.changelog("standbys-count");
-    bench.produce(&changelog, [input("no count").key("p0-n0").to(0), input("no count").key("other").to(0)]);
+    bench.produce(
+        &changelog,
+        [
+            input("no count").key("p0-n0").to(0),
+            input("no count").key("other").to(0),
+        ],
+    );
     wait_until("the standby has read it", || {
-        standby.standby_tasks().iter().map(|task| task.held_back).sum::<u64>() == 2
+        standby
+            .standby_tasks()
+            .iter()
+            .map(|task| task.held_back)
+            .sum::<u64>()
+            == 2
     });
     assert_eq!(standby.standby_tasks()[0].applied, 10);
     active.stop().expect("all is well");
@@ -185,7 +219,9 @@ fn two_replicas_are_on_two_workers() {
         app.start().expect("the program starts")
     };
     let workers = [start(), start(), start()];
-    wait_until("each has two", || workers.iter().all(|worker| tasks(worker).len() == 2));
+    wait_until("each has two", || {
+        workers.iter().all(|worker| tasks(worker).len() == 2)
+    });
     vote(&bench, 6, &workers[0]);
     let all: BTreeSet<_> = (0..6).map(|partition| format!("votes/{partition}")).collect();
     wait_until("each stands by for all that it does not run", || {
@@ -219,7 +255,10 @@ fn a_worker_that_is_gone_is_replaced_as_a_standby() {
     vote(&bench, 6, &workers[0]);
     // Which tasks each stands by for is a matter of their names; together they stand by for all.
     let standbys = |workers: &[&Running]| -> Vec<String> {
-        let mut standbys: Vec<_> = workers.iter().flat_map(|worker| stands_by(&bench, worker)).collect();
+        let mut standbys: Vec<_> = workers
+            .iter()
+            .flat_map(|worker| stands_by(&bench, worker))
+            .collect();
         standbys.sort();
         standbys
     };
@@ -232,7 +271,8 @@ fn a_worker_that_is_gone_is_replaced_as_a_standby() {
         workers.iter().all(|worker| tasks(worker).len() == 3)
     });
     wait_until("every task has one standby again", || {
-        stands_by(&bench, &workers[0]) == tasks(&workers[1]) && stands_by(&bench, &workers[1]) == tasks(&workers[0])
+        stands_by(&bench, &workers[0]) == tasks(&workers[1])
+            && stands_by(&bench, &workers[1]) == tasks(&workers[0])
     });
     let [first, second] = workers;
     vote(&bench, 6, &first);
@@ -253,10 +293,14 @@ fn a_new_worker_fills_its_tables_before_it_takes_partitions() {
     let first = ahead().start().expect("the program starts");
     vote(&bench, 4, &first);
     let second = ahead().start().expect("the program starts");
-    wait_until("each has two", || tasks(&first).len() == 2 && tasks(&second).len() == 2);
+    wait_until("each has two", || {
+        tasks(&first).len() == 2 && tasks(&second).len() == 2
+    });
     assert_eq!(second.restored_records(), 0, "it had all of it when it joined");
     vote(&bench, 4, &second);
-    wait_until("what it filled and did not get is let go of", || second.standby_tasks().is_empty());
+    wait_until("what it filled and did not get is let go of", || {
+        second.standby_tasks().is_empty()
+    });
     first.stop().expect("all is well");
     second.stop().expect("all is well");
     assert_counted(&bench, 4, 2);
@@ -273,7 +317,10 @@ fn only_programs_with_standbys_have_a_topic_of_their_workers() {
     assert!(!bench.topics().contains_key(&workers));
     let running = start(&bench);
     assert_eq!(bench.topics().get(&workers), Some(&1));
-    assert_eq!(bench.topic_setting(&workers, "cleanup.policy").as_deref(), Some("compact"));
+    assert_eq!(
+        bench.topic_setting(&workers, "cleanup.policy").as_deref(),
+        Some("compact")
+    );
     wait_until("it says what it runs", || {
         let last = bench.read(&workers).pop();
         last.is_some_and(|record| record.text().contains(r#""runs":{"votes":[0]}"#))

@@ -105,7 +105,11 @@ impl Topology {
 
     fn workers_spec(&self, defaults: &PlanDefaults) -> Result<TopicSpec> {
         let name = self.workers_topic();
-        if let Some(taken) = self.topics.iter().find(|topic| topic.name.replace('.', "_") == name.replace('.', "_")) {
+        if let Some(taken) = self
+            .topics
+            .iter()
+            .find(|topic| topic.name.replace('.', "_") == name.replace('.', "_"))
+        {
             return Err(Error::topology(format!(
                 "topic `{}` ({}) is `{}` on the broker, and with `standby_replicas` or `restore_ahead` the workers tell \
                  each other in `{name}` what they hold: give the topic another name",

@@ -461,7 +461,10 @@ mod tests {
         shard.read(1, "a", Some("2"));
         shard.apply();
         shard.follower.drop_held();
-        assert_eq!((shard.follower.reading, shard.follower.held_bytes()), (Reading::Stop, 0));
+        assert_eq!(
+            (shard.follower.reading, shard.follower.held_bytes()),
+            (Reading::Stop, 0)
+        );
         shard.read(2, "a", Some("3"));
         shard.follower.stopped();
         assert_eq!(shard.follower.start(), None, "there is nothing to be read");
@@ -510,7 +513,10 @@ mod tests {
             }
             if [0, 3, 50, 97, 99].contains(&offset) {
                 shard.learn(offset + 1);
-                let entries: Vec<_> = expected.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                let entries: Vec<_> = expected
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect();
                 assert_eq!(shard.state(), (entries.join(" "), Some(offset + 1)));
             }
         }

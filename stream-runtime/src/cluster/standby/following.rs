@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use super::follow::{Follower, Reading};
 use super::StandbySetup;
+use super::follow::{Follower, Reading};
 use super::holdings::{Progress, Slot, Standbys};
 use crate::clock;
 use crate::cluster::cut::Cut;
@@ -130,13 +130,16 @@ impl Following {
     /// Begins with standbys that were added, and ends with those that are gone.
     fn meet_holdings(&mut self, now: Instant) -> Result<()> {
         let slots = self.standbys.slots();
-        let stays = |task: &TaskId, slot: &Arc<Slot>| slots.get(task).is_some_and(|found| Arc::ptr_eq(found, slot));
+        let stays =
+            |task: &TaskId, slot: &Arc<Slot>| slots.get(task).is_some_and(|found| Arc::ptr_eq(found, slot));
         self.tasks.retain(|task, followed| stays(task, &followed.slot));
         let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.followers)
             .into_iter()
             .partition(|follower| stays(&follower.task, &follower.slot));
         self.followers = kept;
-        let read = gone.into_iter().filter(|follower| follower.reading != Reading::No);
+        let read = gone
+            .into_iter()
+            .filter(|follower| follower.reading != Reading::No);
         let places: Vec<_> = read.map(|follower| follower.at).collect();
         if let Some(reader) = &mut self.reader
             && !places.is_empty()
@@ -262,7 +265,11 @@ impl Following {
     fn bound_held(&mut self) {
         let mut held: usize = self.followers.iter().map(Follower::held_bytes).sum();
         while held > HELD_BYTES {
-            let Some(most) = self.followers.iter_mut().max_by_key(|follower| follower.held_bytes()) else {
+            let Some(most) = self
+                .followers
+                .iter_mut()
+                .max_by_key(|follower| follower.held_bytes())
+            else {
                 return;
             };
             held -= most.held_bytes();
@@ -316,7 +323,10 @@ impl Following {
     }
 
     fn cuts(&self, tasks: &[TaskId]) -> Result<Vec<Option<Cut>>> {
-        let inputs: Vec<_> = tasks.iter().map(|task| self.blueprints.inputs_of(*task)).collect();
+        let inputs: Vec<_> = tasks
+            .iter()
+            .map(|task| self.blueprints.inputs_of(*task))
+            .collect();
         let mut answer = self
             .admin
             .committed_offsets(&self.group, &inputs.concat(), ANSWER)?

@@ -226,7 +226,9 @@ impl Standbys {
     /// The tasks that threads of this worker run.
     pub(super) fn active(&self) -> Vec<TaskId> {
         let held = self.held();
-        let active = held.iter().filter(|(_, holding)| matches!(holding, Holding::Active));
+        let active = held
+            .iter()
+            .filter(|(_, holding)| matches!(holding, Holding::Active));
         active.map(|(task, _)| *task).collect()
     }
 
@@ -314,14 +316,31 @@ mod tests {
     #[test]
     fn a_store_goes_from_the_standby_to_the_thread_and_back() {
         let standbys = standbys(Duration::from_secs(60));
-        let slot = standbys.open(TASK, || Ok(store(7))).expect("opens").expect("it is free");
-        assert!(standbys.open(TASK, || panic!("open already")).expect("no error").is_none());
+        let slot = standbys
+            .open(TASK, || Ok(store(7)))
+            .expect("opens")
+            .expect("it is free");
+        assert!(
+            standbys
+                .open(TASK, || panic!("open already"))
+                .expect("no error")
+                .is_none()
+        );
         assert_eq!(offset(standbys.take("votes", 1)), Some(7));
         assert!(slot.store().is_none());
         assert_eq!((standbys.active(), standbys.slots().len()), (vec![TASK], 0));
-        assert!(standbys.open(TASK, || panic!("it runs here")).expect("no error").is_none());
+        assert!(
+            standbys
+                .open(TASK, || panic!("it runs here"))
+                .expect("no error")
+                .is_none()
+        );
         standbys.close(TASK, &slot);
-        assert_eq!(standbys.active(), [TASK], "an old place says nothing about the task");
+        assert_eq!(
+            standbys.active(),
+            [TASK],
+            "an old place says nothing about the task"
+        );
         standbys.give_back("votes", 1, Some(store(9)));
         assert_eq!((standbys.active(), standbys.slots().len()), (Vec::new(), 1));
         assert_eq!(offset(standbys.take("votes", 1)), Some(9));

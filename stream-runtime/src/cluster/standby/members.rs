@@ -90,7 +90,10 @@ impl Members {
         };
         let announcement = value.and_then(Announcement::read);
         if value.is_some() && announcement.is_none() {
-            debug!(worker, "an announcement cannot be read, as if the worker was not there");
+            debug!(
+                worker,
+                "an announcement cannot be read, as if the worker was not there"
+            );
         }
         let Some(announcement) = announcement else {
             return self.known.remove(worker).is_some();
@@ -189,11 +192,17 @@ mod tests {
         assert!(members.record(b"c", None, start));
         assert_eq!(live(&members, start), ["a", "b"]);
         let later = start + VALID / 2;
-        assert!(!members.record(b"a", Some(&announcement(&[0]).write()), later), "no news");
+        assert!(
+            !members.record(b"a", Some(&announcement(&[0]).write()), later),
+            "no news"
+        );
         assert_eq!(live(&members, start + VALID), ["a"]);
         assert_eq!(live(&members, later + VALID), Vec::<&str>::new());
         let back = start + VALID * 5;
-        assert!(members.record(b"a", Some(&announcement(&[0]).write()), back), "it is back");
+        assert!(
+            members.record(b"a", Some(&announcement(&[0]).write()), back),
+            "it is back"
+        );
         assert_eq!(live(&members, back), ["a"]);
     }
 
@@ -228,7 +237,11 @@ mod tests {
         let start = crate::clock::now();
         let mut members = Members::default();
         members.record(b"a", Some(&announcement(&[0]).write()), start);
-        assert!(!members.record(b"b", Some(br#"{"format":2,"valid_ms":9,"runs":{},"stands_by":{}}"#), start));
+        assert!(!members.record(
+            b"b",
+            Some(br#"{"format":2,"valid_ms":9,"runs":{},"stands_by":{}}"#),
+            start
+        ));
         assert!(!members.record(b"c", Some(b"hello"), start));
         assert_eq!(members.forget(start + VALID), Vec::<String>::new());
         assert_eq!(members.forget(start + VALID * 21), ["a"]);

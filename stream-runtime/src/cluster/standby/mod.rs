@@ -169,9 +169,17 @@ impl StandbyHandle {
 
     /// No store is begun any more; those there are stay up to date until the group has shared the tasks out.
     pub(crate) fn end_filling(&self) {
-        let filled = self.standbys.status().into_iter().filter(|task| task.lag == Some(0)).count();
+        let filled = self
+            .standbys
+            .status()
+            .into_iter()
+            .filter(|task| task.lag == Some(0))
+            .count();
         let of = self.standbys.tasks().len();
-        info!(filled, of, "stores are filled as far as the time allowed; joining the group");
+        info!(
+            filled,
+            of, "stores are filled as far as the time allowed; joining the group"
+        );
         self.filling.set(Filling::OFF);
         self.wake.notify_one();
     }

@@ -98,8 +98,10 @@ mod tests {
 
     /// Task number `n` is run by worker number `n` modulo their number.
     fn running(workers: &[String]) -> BTreeMap<&str, BTreeSet<TaskId>> {
-        let mut running: BTreeMap<&str, BTreeSet<TaskId>> =
-            workers.iter().map(|worker| (worker.as_str(), BTreeSet::new())).collect();
+        let mut running: BTreeMap<&str, BTreeSet<TaskId>> = workers
+            .iter()
+            .map(|worker| (worker.as_str(), BTreeSet::new()))
+            .collect();
         for (number, task) in tasks().into_keys().enumerate() {
             let worker = workers[number % workers.len()].as_str();
             running.entry(worker).or_default().insert(task);
@@ -148,7 +150,11 @@ mod tests {
                 let workers = workers(count);
                 let running = running(&workers);
                 for (task, standbys) in standbys(&running, replicas) {
-                    assert_eq!(standbys.len(), replicas.min(count - 1), "{task:?} of {count} workers");
+                    assert_eq!(
+                        standbys.len(),
+                        replicas.min(count - 1),
+                        "{task:?} of {count} workers"
+                    );
                     for worker in standbys {
                         assert!(!running[worker.as_str()].contains(&task), "{task:?} on {worker}");
                     }
@@ -168,7 +174,10 @@ mod tests {
         let mut moved = 0;
         for (task, standbys) in &after {
             let new: Vec<_> = standbys.difference(&before[task]).collect();
-            assert!(new.iter().all(|worker| **worker == workers[5]), "{task:?}: {new:?}");
+            assert!(
+                new.iter().all(|worker| **worker == workers[5]),
+                "{task:?}: {new:?}"
+            );
             moved += new.len();
         }
         // Its fair share of 120 is 24 (a fifth of those that it may have).
@@ -201,7 +210,10 @@ mod tests {
         }
         for worker in &workers {
             let count = counts.get(worker).copied().unwrap_or_default();
-            assert!((5..=30).contains(&count), "{worker} stands by for {count}: {counts:?}");
+            assert!(
+                (5..=30).contains(&count),
+                "{worker} stands by for {count}: {counts:?}"
+            );
         }
     }
 

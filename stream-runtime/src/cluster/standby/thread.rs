@@ -125,8 +125,15 @@ impl StandbyThread {
     fn idle_for(&self) -> Duration {
         let now = clock::now();
         let next = [Some(self.next_decision), self.following.next_learn()];
-        let waits = next.into_iter().flatten().map(|at| at.saturating_duration_since(now));
-        waits.chain([TICK]).min().unwrap_or(TICK).max(Duration::from_millis(1))
+        let waits = next
+            .into_iter()
+            .flatten()
+            .map(|at| at.saturating_duration_since(now));
+        waits
+            .chain([TICK])
+            .min()
+            .unwrap_or(TICK)
+            .max(Duration::from_millis(1))
     }
 
     /// Takes what the other workers say. True when it is news.
@@ -175,7 +182,12 @@ impl StandbyThread {
         if self.plan.take().is_some() {
             // They stay until the group has had time to share the tasks out with this worker among them.
             let until = now + self.setup.valid * 2;
-            self.filled = self.standbys.slots().into_keys().map(|task| (task, until)).collect();
+            self.filled = self
+                .standbys
+                .slots()
+                .into_keys()
+                .map(|task| (task, until))
+                .collect();
         }
         if self.members.is_up_to_date() {
             let placement = self.placement(now);
@@ -209,14 +221,18 @@ impl StandbyThread {
             let partitions = partitions.iter();
             partitions.map(|partition| (name.clone(), *partition))
         });
-        named.filter_map(|named| self.numbers.get(&named).copied()).collect()
+        named
+            .filter_map(|named| self.numbers.get(&named).copied())
+            .collect()
     }
 
     /// Ends the standbys that this worker is not chosen for.
     fn dismiss(&mut self, placement: &Placement, now: Instant) {
         let slots = self.standbys.slots();
-        self.undecided.retain(|task, _| placement.undecided.contains(task));
-        self.filled.retain(|task, until| *until > now && slots.contains_key(task));
+        self.undecided
+            .retain(|task, _| placement.undecided.contains(task));
+        self.filled
+            .retain(|task, until| *until > now && slots.contains_key(task));
         let mut dismissed = Vec::new();
         for (task, slot) in slots {
             if placement.chosen.contains(&task) || self.filled.contains_key(&task) {
@@ -255,7 +271,9 @@ impl StandbyThread {
             return false;
         }
         let blueprint = self.setup.blueprints.get(task);
-        let opened = self.standbys.open(task, || (self.setup.open)(blueprint, task.partition));
+        let opened = self
+            .standbys
+            .open(task, || (self.setup.open)(blueprint, task.partition));
         match opened {
             Ok(slot) => slot.is_some(),
             Err(error) => {
@@ -296,7 +314,11 @@ impl StandbyThread {
     fn likeliest(&self, mut tasks: Vec<TaskId>) -> Vec<TaskId> {
         tasks.sort_by_key(|task| {
             let name = &self.setup.blueprints.get(*task).name;
-            let is_local = self.setup.local.iter().any(|(sub, partition)| sub == name && *partition == task.partition);
+            let is_local = self
+                .setup
+                .local
+                .iter()
+                .any(|(sub, partition)| sub == name && *partition == task.partition);
             std::cmp::Reverse((is_local, weight(&self.setup.worker, &self.names[task])))
         });
         tasks
@@ -316,7 +338,12 @@ impl StandbyThread {
             return;
         }
         let told = self.tell(Some(&announcement)).await;
-        self.announce_again = now + if told { ANNOUNCE_AT_MOST } else { AGAIN.min(self.setup.valid / 3) };
+        self.announce_again = now
+            + if told {
+                ANNOUNCE_AT_MOST
+            } else {
+                AGAIN.min(self.setup.valid / 3)
+            };
         if told {
             self.announced = Some((announcement, now));
         }
@@ -326,7 +353,11 @@ impl StandbyThread {
         let mut announcement = Announcement::new(self.setup.valid);
         let name = |task: &TaskId| self.setup.blueprints.get(*task).name.clone();
         for task in self.standbys.active() {
-            announcement.runs.entry(name(&task)).or_default().push(task.partition);
+            announcement
+                .runs
+                .entry(name(&task))
+                .or_default()
+                .push(task.partition);
         }
         for (task, slot) in self.standbys.slots() {
             let held = announcement.stands_by.entry(name(&task)).or_default();

@@ -200,18 +200,27 @@ fn topics_are_created_as_they_are_declared() {
 #[test]
 fn the_topic_of_the_workers_is_made_when_they_need_one() {
     let x = || topic!(named "x", String);
-    let stateful = build(&[mentions(agent("a", x()), &["COUNTS"])], &[], &[table!(COUNTS, "counts")]);
+    let stateful = build(
+        &[mentions(agent("a", x()), &["COUNTS"])],
+        &[],
+        &[table!(COUNTS, "counts")],
+    );
     let with = |workers| PlanDefaults {
         workers,
         replication: Some(3),
         ..PlanDefaults::default()
     };
     let created = |topology: &Topology, defaults| {
-        let plan = topology.plan(&broker(&[("x", 4)]), &defaults).expect("counts agree");
+        let plan = topology
+            .plan(&broker(&[("x", 4)]), &defaults)
+            .expect("counts agree");
         plan.create
     };
     let names_of = |specs: &[TopicSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
-    assert_eq!(names_of(&created(&stateful, with(false))), ["app-counts-changelog"]);
+    assert_eq!(
+        names_of(&created(&stateful, with(false))),
+        ["app-counts-changelog"]
+    );
     let both = created(&stateful, with(true));
     assert_eq!(names_of(&both), ["app-counts-changelog", "app-workers"]);
     assert_eq!((both[1].partitions, both[1].replication), (1, Some(3)));
@@ -222,7 +231,8 @@ fn the_topic_of_the_workers_is_made_when_they_need_one() {
 
 #[test]
 fn a_topic_that_has_the_name_of_the_workers_is_refused() {
-    let workers = topic!(WORKERS, "workers", String => String, ownership: Internal, location: at("src/t.rs", 4));
+    let workers =
+        topic!(WORKERS, "workers", String => String, ownership: Internal, location: at("src/t.rs", 4));
     let topology = build(
         &[mentions(agent("a", workers), &["COUNTS"])],
         &[],
