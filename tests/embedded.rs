@@ -34,5 +34,7 @@ mod sizes;
 mod standbys;
 #[path = "embedded/startup.rs"]
 mod startup;
+#[path = "embedded/stores.rs"]
+mod stores;
 #[path = "embedded/topologies.rs"]
 mod topologies;

@@ -19,7 +19,7 @@ use crate::cluster::thread::{self, ThreadSetup};
 use crate::error::{Error, Result};
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{ClientSettings, Cluster};
-use crate::store::MemoryStore;
+use crate::store::{MemoryStores, Stores};
 use crate::stream::send::{ProgramGuard, RunningProgram};
 use crate::topology::{SubTopology, TopicPlan, Topology};
 
@@ -110,6 +110,29 @@ fn start_embedded(_port: u16) -> Result<(String, Option<EmbeddedBroker>)> {
     ))
 }
 
+/// The stores that the settings name. Only those of RocksDB have a directory.
+fn stores(id: &str, settings: &Settings) -> Result<Arc<dyn Stores>> {
+    match settings.store.as_str() {
+        "memory://" => Ok(Arc::new(MemoryStores::new())),
+        "rocksdb://" => rocks_stores(id, settings),
+        other => Err(Error::config(format!("`store`: there is no store `{other}`"))),
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+fn rocks_stores(id: &str, settings: &Settings) -> Result<Arc<dyn Stores>> {
+    let memory_budget = usize::try_from(settings.memory_budget.bytes()).unwrap_or(usize::MAX);
+    let stores = crate::store::RocksStores::new(&settings.datadir, id, memory_budget)?;
+    Ok(Arc::new(stores))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn rocks_stores(_id: &str, _settings: &Settings) -> Result<Arc<dyn Stores>> {
+    Err(Error::config(
+        "`rocksdb://` needs the feature `rocksdb` of stream-runtime, which this build is without",
+    ))
+}
+
 /// What is started.
 #[derive(Debug)]
 pub(super) struct LaunchRequest {
@@ -137,6 +160,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         want_rows,
     } = request;
     let topology = Arc::new(topology);
+    let stores = stores(&id, settings)?;
     let connection = connection(&id, settings)?;
     let admin = connection.cluster.admin()?;
     let own_externals = connection.embedded.is_some();
@@ -150,7 +174,10 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     });
     let changed = Arc::new(Notify::new());
     let changelogs = changelogs::facts(&topology, admin.as_ref())?;
-    let worker = settings.instance_id.clone().unwrap_or_default();
+    let worker = settings
+        .instance_id
+        .as_deref()
+        .unwrap_or_else(|| stores.worker_id());
     let max_record_bytes = settings
         .kafka
         .get("message.max.bytes")
@@ -161,7 +188,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     blueprints.iter().try_for_each(Blueprint::check)?;
     let standbys = match settings.has_standbys() && !topology.tables.is_empty() {
         true => Some(standby::start(StandbySetup {
-            worker: worker_id(),
+            worker: worker.to_owned(),
             topic: topology.workers_topic().into(),
             group: id.clone(),
             blueprints: Blueprints(blueprints.clone()),
@@ -170,8 +197,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
             cluster: Arc::clone(&connection.cluster),
             admin: Arc::clone(&admin),
             producer: Arc::clone(&producer),
-            open: Arc::new(|blueprint, _| Ok(Box::new(MemoryStore::new(blueprint.tables.len())))),
-            local: Vec::new(),
+            stores: Arc::clone(&stores),
         })?),
         false => None,
     };
@@ -194,6 +220,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
                 cluster: Arc::clone(&connection.cluster),
                 guarantee: guarantee(settings),
                 commit_interval: settings.commit_interval(),
+                stores: Arc::clone(&stores),
                 revoke_timeout: (settings.max_poll_interval / 5).min(settings.session_timeout / 2),
                 shutdown_timeout: settings.shutdown_timeout,
                 max_record_bytes: max_record_bytes.unwrap_or(MAX_RECORD_BYTES),
@@ -227,13 +254,6 @@ fn fill(standbys: &StandbyHandle, time: Duration, cancel: &Cancel) -> Result<()>
     }
     standbys.end_filling();
     Ok(())
-}
-
-/// A name that no other worker has.
-fn worker_id() -> String {
-    use std::hash::BuildHasher;
-    let random = std::collections::hash_map::RandomState::new().hash_one(0);
-    format!("{random:016x}")
 }
 
 fn guarantee(settings: &Settings) -> Guarantee {

@@ -28,6 +28,9 @@ const LEARN_EVERY: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);
 /// How often a store that is up to date and does not change is told so.
 const TOUCH_EVERY: Duration = Duration::from_secs(60);
+/// A standby that is behind for longer is told that it is not up to date. Not at once, since catching up again makes its
+/// store write to the disk.
+const BEHIND: Duration = Duration::from_secs(30);
 /// The wait before a failed reader is made anew.
 const READ_AGAIN: Duration = Duration::from_secs(5);
 /// The wait before a task is stood by for again whose store failed.
@@ -57,8 +60,9 @@ pub(super) struct Following {
 #[derive(Debug)]
 struct Followed {
     slot: Arc<Slot>,
-    /// All that was committed at the last look but one was there at the last.
+    /// All that was committed at the last look but one was there at the last, or a short time ago.
     fresh: bool,
+    up_to_date_at: Instant,
     /// What is committed was asked for since it is followed.
     asked: bool,
     touched: Instant,
@@ -170,6 +174,7 @@ impl Following {
         let followed = Followed {
             slot,
             fresh: false,
+            up_to_date_at: now,
             asked: false,
             touched: now,
         };
@@ -357,10 +362,12 @@ impl Following {
         followed.asked = true;
         if up_to_date {
             kept.good_until = Some(now + self.standbys.facts(task).keeps);
+            followed.up_to_date_at = now;
         }
-        if up_to_date != followed.fresh {
-            followed.fresh = up_to_date;
-            kept.store.restoring(!up_to_date)?;
+        let fresh = up_to_date || (followed.fresh && now < followed.up_to_date_at + BEHIND);
+        if fresh != followed.fresh {
+            followed.fresh = fresh;
+            kept.store.restoring(!fresh)?;
         }
         if kept.good_until.is_some_and(|until| until < now) {
             warn!(

@@ -3,35 +3,35 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::holdings::Standbys;
-use crate::cluster::plan::{Blueprint, TaskId};
+use crate::cluster::plan::{Blueprint, TablePlan, TaskId};
 use crate::error::{Error, Result};
-use crate::store::{Batch, Store, Visit};
+use crate::store::{Batch, Store, StorePlace, Stores, Visit};
 
 /// Opens and releases the stores of one thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TaskStores {
+    stores: Arc<dyn Stores>,
     /// Nothing changes hands without standbys.
     standbys: Option<Standbys>,
     lent: BTreeMap<TaskId, Rc<Lent>>,
 }
 
 impl TaskStores {
-    pub(crate) fn new(standbys: Option<Standbys>) -> Self {
+    pub(crate) fn new(stores: Arc<dyn Stores>, standbys: Option<Standbys>) -> Self {
         Self {
+            stores,
             standbys,
             lent: BTreeMap::new(),
         }
     }
 
-    /// The store of a task that this thread takes on: that of the standby, or else what `open` gives.
-    pub(crate) fn open(
-        &mut self,
-        task: TaskId,
-        blueprint: &Blueprint,
-        open: impl FnOnce() -> Result<Box<dyn Store>>,
-    ) -> Result<Rc<dyn Store>> {
+    /// The store of a task that this thread takes on: that of the standby, or else with what this machine still has of
+    /// its state.
+    pub(crate) fn open(&mut self, task: TaskId, blueprint: &Blueprint) -> Result<Rc<dyn Store>> {
+        let open = || open(self.stores.as_ref(), blueprint, task.partition);
         let Some(standbys) = &self.standbys else {
             return Ok(open()?.into());
         };
@@ -52,6 +52,16 @@ impl TaskStores {
             standbys.give_back(&blueprint.name, task.partition, lent.store.take());
         }
     }
+}
+
+/// Opens the store of a task, with what this machine still has of its state.
+pub(super) fn open(stores: &dyn Stores, blueprint: &Blueprint, partition: i32) -> Result<Box<dyn Store>> {
+    let tables: Vec<_> = blueprint.tables.iter().map(TablePlan::stored).collect();
+    stores.open(&StorePlace {
+        sub_topology: &blueprint.name,
+        partition,
+        tables: &tables,
+    })
 }
 
 /// A store that is used by a task and can be had back from it.
@@ -88,11 +98,23 @@ impl Store for Lent {
         self.store.borrow().as_ref()?.changelog_offset(table)
     }
 
+    fn inputs(&self) -> Vec<(String, i64)> {
+        self.store.borrow().as_ref().map_or_else(Vec::new, |store| store.inputs())
+    }
+
     fn clear(&self, table: usize) -> Result<()> {
         self.with(|store| store.clear(table))
     }
 
     fn restoring(&self, on: bool) -> Result<()> {
         self.with(|store| store.restoring(on))
+    }
+
+    /// Nothing, where it was given back: then it goes on elsewhere.
+    fn close(&self) -> Result<()> {
+        match &*self.store.borrow() {
+            Some(store) => store.close(),
+            None => Ok(()),
+        }
     }
 }

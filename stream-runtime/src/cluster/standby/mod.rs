@@ -32,16 +32,13 @@ pub(crate) use lent::TaskStores;
 
 use self::holdings::TaskFacts;
 use self::thread::StandbyThread;
-use super::plan::{Blueprint, Blueprints, TaskId};
+use super::plan::{Blueprints, TaskId};
 use crate::error::{Error, Result};
 use crate::kafka::{AcknowledgedProducer, Admin, Cluster};
-use crate::store::Store;
+use crate::store::Stores;
 
 /// The shortest time for which a store is trusted that has not been up to date: compaction is not that quick.
 const KEEPS_AT_LEAST: Duration = Duration::from_secs(60);
-
-/// Opens the store of a task.
-pub(crate) type OpenStore = Arc<dyn Fn(&Blueprint, i32) -> Result<Box<dyn Store>> + Send + Sync>;
 
 /// What the standbys of a worker are made of.
 pub(crate) struct StandbySetup {
@@ -58,9 +55,7 @@ pub(crate) struct StandbySetup {
     pub cluster: Arc<dyn Cluster>,
     pub admin: Arc<dyn Admin>,
     pub producer: Arc<dyn AcknowledgedProducer>,
-    pub open: OpenStore,
-    /// The tasks of which this machine has state.
-    pub local: Vec<(String, i32)>,
+    pub stores: Arc<dyn Stores>,
 }
 
 impl StandbySetup {

@@ -12,6 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::following::Following;
 use super::holdings::Standbys;
+use super::lent::open;
 use super::members::{Announcement, Members};
 use super::placement::{Peer, Placement, Question, weight};
 use super::{Filling, StandbySetup};
@@ -273,7 +274,7 @@ impl StandbyThread {
         let blueprint = self.setup.blueprints.get(task);
         let opened = self
             .standbys
-            .open(task, || (self.setup.open)(blueprint, task.partition));
+            .open(task, || open(self.setup.stores.as_ref(), blueprint, task.partition));
         match opened {
             Ok(slot) => slot.is_some(),
             Err(error) => {
@@ -312,14 +313,11 @@ impl StandbyThread {
     /// Tasks by how likely they come to this worker: those of which it has state, as it may have had them before,
     /// then by weight.
     fn likeliest(&self, mut tasks: Vec<TaskId>) -> Vec<TaskId> {
+        let local: BTreeSet<_> = self.setup.stores.local().into_iter().collect();
         tasks.sort_by_key(|task| {
-            let name = &self.setup.blueprints.get(*task).name;
-            let is_local = self
-                .setup
-                .local
-                .iter()
-                .any(|(sub, partition)| sub == name && *partition == task.partition);
-            std::cmp::Reverse((is_local, weight(&self.setup.worker, &self.names[task])))
+            let place = (self.setup.blueprints.get(*task).name.clone(), task.partition);
+            let weight = weight(&self.setup.worker, &self.names[task]);
+            std::cmp::Reverse((local.contains(&place), weight))
         });
         tasks
     }

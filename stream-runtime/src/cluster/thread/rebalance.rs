@@ -13,7 +13,6 @@ use crate::cluster::plan::{Listed, TaskId};
 use crate::cluster::task::Task;
 use crate::error::{Error, Result};
 use crate::kafka::{Rebalance, StartOffset, TopicPartition};
-use crate::store::MemoryStore;
 
 /// Why the thread brings tasks to an end.
 #[derive(Debug)]
@@ -88,9 +87,7 @@ impl Thread {
             if let Some(stale) = self.tasks.remove(&id) {
                 self.close_task(id, stale)?;
             }
-            let store = self.stores.open(id, blueprint, || {
-                Ok(Box::new(MemoryStore::new(blueprint.tables.len())))
-            })?;
+            let store = self.stores.open(id, blueprint)?;
             let task = self.new_task(id, store);
             self.routes.add(task.context());
             inputs.extend(
