@@ -99,7 +99,10 @@ impl Store for Lent {
     }
 
     fn inputs(&self) -> Vec<(String, i64)> {
-        self.store.borrow().as_ref().map_or_else(Vec::new, |store| store.inputs())
+        self.store
+            .borrow()
+            .as_ref()
+            .map_or_else(Vec::new, |store| store.inputs())
     }
 
     fn clear(&self, table: usize) -> Result<()> {

@@ -272,9 +272,9 @@ impl StandbyThread {
             return false;
         }
         let blueprint = self.setup.blueprints.get(task);
-        let opened = self
-            .standbys
-            .open(task, || open(self.setup.stores.as_ref(), blueprint, task.partition));
+        let opened = self.standbys.open(task, || {
+            open(self.setup.stores.as_ref(), blueprint, task.partition)
+        });
         match opened {
             Ok(slot) => slot.is_some(),
             Err(error) => {
