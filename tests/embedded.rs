@@ -30,6 +30,8 @@ mod rebalances;
 mod restores;
 #[path = "embedded/sizes.rs"]
 mod sizes;
+#[path = "embedded/standbys.rs"]
+mod standbys;
 #[path = "embedded/startup.rs"]
 mod startup;
 #[path = "embedded/stores.rs"]

@@ -11,8 +11,10 @@ use super::running::{Parts, Running};
 use super::settings::{BrokerAddress, ProcessingGuarantee, Settings};
 use super::{App, changelogs, topics};
 use crate::agent::context::TopicNames;
+use crate::clock;
 use crate::cluster::output::Guarantee;
 use crate::cluster::plan::{Blueprint, Blueprints, Changelog, TablePlan};
+use crate::cluster::standby::{self, StandbyHandle, StandbySetup};
 use crate::cluster::thread::{self, ThreadSetup};
 use crate::error::{Error, Result};
 use crate::kafka::cluster::RdKafkaCluster;
@@ -164,10 +166,11 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     let own_externals = connection.embedded.is_some();
     let plan = topics::ready(&topology, settings, admin.as_ref(), own_externals, cancel)?;
     let names = Arc::new(names(&topology, &plan));
+    let producer = connection.cluster.acknowledged_producer()?;
     let program = ProgramGuard::new(RunningProgram {
         id: id.clone(),
         names: Arc::clone(&names),
-        producer: connection.cluster.acknowledged_producer()?,
+        producer: Arc::clone(&producer),
     });
     let changed = Arc::new(Notify::new());
     let changelogs = changelogs::facts(&topology, admin.as_ref())?;
@@ -183,6 +186,26 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     // member of several could get all of one and nothing of another.
     let blueprints: Vec<_> = blueprints(&topology, &plan, &changelogs).collect();
     blueprints.iter().try_for_each(Blueprint::check)?;
+    let standbys = match settings.has_standbys() && !topology.tables.is_empty() {
+        true => Some(standby::start(StandbySetup {
+            worker: worker.to_owned(),
+            topic: topology.workers_topic().into(),
+            group: id.clone(),
+            blueprints: Blueprints(blueprints.clone()),
+            replicas: usize::from(settings.standby_replicas),
+            valid: settings.session_timeout,
+            cluster: Arc::clone(&connection.cluster),
+            admin: Arc::clone(&admin),
+            producer: Arc::clone(&producer),
+            stores: Arc::clone(&stores),
+        })?),
+        false => None,
+    };
+    if let Some(standbys) = &standbys
+        && !settings.restore_ahead.is_zero()
+    {
+        fill(standbys, settings.restore_ahead, cancel)?;
+    }
     let members = blueprints.into_iter().flat_map(|blueprint| {
         let member = move |number| (format!("{}-{number}", blueprint.name), blueprint.clone());
         (0..settings.threads).map(member)
@@ -201,6 +224,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
                 revoke_timeout: (settings.max_poll_interval / 5).min(settings.session_timeout / 2),
                 shutdown_timeout: settings.shutdown_timeout,
                 max_record_bytes: max_record_bytes.unwrap_or(MAX_RECORD_BYTES),
+                standbys: standbys.as_ref().map(|running| running.standbys().clone()),
                 want_rows,
             },
             Arc::clone(&changed),
@@ -214,9 +238,22 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         connection,
         admin,
         threads,
+        standbys,
         changed,
         program,
     }))
+}
+
+/// Fills stores before the worker joins the group, as far as the time goes.
+fn fill(standbys: &StandbyHandle, time: Duration, cancel: &Cancel) -> Result<()> {
+    let deadline = clock::now() + time;
+    info!("filling stores for {time:?} at most before joining the group");
+    standbys.begin_filling();
+    while !standbys.has_filled() && clock::now() < deadline {
+        cancel.wait(Duration::from_millis(50))?;
+    }
+    standbys.end_filling();
+    Ok(())
 }
 
 fn guarantee(settings: &Settings) -> Guarantee {

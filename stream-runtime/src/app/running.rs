@@ -11,6 +11,7 @@ use super::launch::{Cancel, Connection, LaunchRequest, launch};
 use super::settings::Settings;
 use super::{App, feed};
 use crate::clock;
+use crate::cluster::standby::{StandbyHandle, StandbyTask};
 use crate::cluster::status::{Stage, ThreadStatus};
 use crate::cluster::thread::{Command, Rows, ThreadHandle};
 use crate::error::{Error, Result};
@@ -44,6 +45,7 @@ pub(super) struct Parts {
     pub topology: Arc<Topology>,
     pub plan: TopicPlan,
     pub threads: Vec<ThreadHandle>,
+    pub standbys: Option<StandbyHandle>,
     /// Notified when a thread ends or a task stops.
     pub changed: Arc<Notify>,
     #[expect(dead_code, reason = "sends from outside agents work as long as it lives")]
@@ -86,6 +88,21 @@ impl Running {
             .collect();
         names.sort();
         names
+    }
+
+    /// The tasks of other workers that this one keeps a copy of, as `standby_replicas` says, sorted.
+    pub fn standby_tasks(&self) -> Vec<StandbyTask> {
+        let standbys = self.parts().standbys.as_ref();
+        let mut tasks = standbys.map_or_else(Vec::new, |running| running.standbys().status());
+        tasks.sort_by(|a, b| a.name.cmp(&b.name));
+        tasks
+    }
+
+    /// How many records of changelogs this worker has read to restore tables before their tasks could run. What its
+    /// standbys read ahead of that does not count.
+    pub fn restored_records(&self) -> u64 {
+        let threads = self.parts().threads.iter();
+        threads.map(|thread| thread.status().restored()).sum()
     }
 
     /// Why tasks have stopped, one sentence each; empty while all is well.
@@ -227,6 +244,8 @@ impl Running {
                 Err(failure) => failures.push(failure),
             }
         }
+        // The stores of the threads are closed: nothing comes back any more.
+        drop(parts.standbys);
         if let Some(failure) = failures.into_iter().next() {
             return Err(failure);
         }

@@ -186,6 +186,14 @@ settings! {
     /// no partition. It must differ from worker to worker; each thread adds its own, `name-input-0`.
     instance_id: Option<String> = "",
 
+    /// How many other workers keep a copy of each task's tables, so that one of them can take the task over without a
+    /// restore. The workers tell each other what they hold in the topic `<id>-workers`.
+    standby_replicas: u16 = "0",
+
+    /// How long a starting worker may take to fill its tables before it joins the group, and so before it takes
+    /// partitions from others; `0s` joins at once. It fills those of the whole program as far as the time goes.
+    restore_ahead: Duration = "0s",
+
     /// How long a starting worker waits for the topics that others create. For the broker itself it waits as
     /// long as it takes, and says so.
     startup_timeout: Duration = "60s",
@@ -262,6 +270,11 @@ impl Settings {
     pub(crate) fn raw_rows(&self) -> impl Iterator<Item = (&str, &str, &str)> {
         let rows = self.kafka.iter();
         rows.map(|(name, value)| (name.as_str(), value.as_str(), self.source(&layer::raw_name(name))))
+    }
+
+    /// Whether the workers hold state for tasks that they do not run, and so tell each other what they hold.
+    pub(crate) fn has_standbys(&self) -> bool {
+        self.standby_replicas > 0 || !self.restore_ahead.is_zero()
     }
 
     /// The time between two commits, given or by the guarantee.

@@ -122,6 +122,7 @@ fn plan(topology: &Topology, settings: &Settings, admin: &dyn Admin) -> Result<T
         &PlanDefaults {
             partitions: settings.partitions,
             replication: settings.replication,
+            workers: settings.has_standbys(),
         },
     )
 }

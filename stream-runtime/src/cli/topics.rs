@@ -107,6 +107,7 @@ fn declared(topology: &Topology) -> Listing {
 }
 
 const CHANGELOG: &str = "changelog";
+const WORKERS: &str = "workers";
 
 fn kind(topic: &TopicNode) -> &'static str {
     match topic.ownership {
@@ -153,7 +154,10 @@ fn compared(topology: &Topology, report: &TopicsReport, absent: State) -> Listin
     let topics = topology.topics.iter().map(|topic| (&*topic.name, kind(topic)));
     let changelogs = topology.tables.iter().map(|table| (&*table.changelog, CHANGELOG));
     let mut listing = Listing::new("Topics", &["topic", "kind", "partitions", "state"]);
-    for (name, kind) in topics.chain(changelogs) {
+    let workers = topology.workers_topic();
+    // It is there for some settings only.
+    let workers = Some((workers.as_str(), WORKERS)).filter(|(name, _)| known.contains_key(name));
+    for (name, kind) in topics.chain(changelogs).chain(workers) {
         let (state, partitions) = known.get(name).copied().unwrap_or((State::There, None));
         listing.row([name.into(), kind.into(), partitions.into(), state.name().into()]);
     }

@@ -16,6 +16,7 @@ pub(crate) mod output;
 pub(crate) mod plan;
 mod restore;
 mod routes;
+pub(crate) mod standby;
 pub(crate) mod status;
 mod task;
 pub(crate) mod thread;

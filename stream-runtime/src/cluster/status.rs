@@ -1,5 +1,6 @@
 //! What a thread tells the rest of the process about itself.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use super::task::Stage;
@@ -16,6 +17,8 @@ pub(crate) struct TaskStatus {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ThreadStatus {
     tasks: Arc<Mutex<Vec<TaskStatus>>>,
+    /// Records of changelogs that were read to restore tables.
+    restored: Arc<AtomicU64>,
 }
 
 impl ThreadStatus {
@@ -25,6 +28,15 @@ impl ThreadStatus {
 
     pub(crate) fn get(&self) -> Vec<TaskStatus> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn add_restored(&self, records: usize) {
+        self.restored.fetch_add(records as u64, Ordering::Relaxed);
+    }
+
+    /// How many records of changelogs were read to restore tables.
+    pub(crate) fn restored(&self) -> u64 {
+        self.restored.load(Ordering::Relaxed)
     }
 
     /// Why tasks have stopped.

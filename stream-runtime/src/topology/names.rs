@@ -21,6 +21,11 @@ pub(super) fn changelog(app: &str, table: &str) -> String {
     format!("{app}-{table}-changelog")
 }
 
+/// The name of the topic in which workers tell each other what they hold.
+pub(super) fn workers(app: &str) -> String {
+    format!("{app}-workers")
+}
+
 /// The program's id is the beginning of topic names and the name of the consumer group.
 pub(super) fn check_app(app: &str, problems: &mut Problems) {
     if let Some(fault) = fault_of(app) {

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::counts::{self, partitions};
+use super::names;
 use super::problems::Problems;
 use super::{TableNode, TopicNode, Topology};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kafka::TopicSpec;
 use crate::record::topic::Ownership;
 
@@ -15,6 +16,8 @@ pub(crate) struct PlanDefaults {
     pub partitions: u32,
     /// `None` takes the broker's default.
     pub replication: Option<u16>,
+    /// Whether the workers tell each other what they hold, in a topic of the program.
+    pub workers: bool,
 }
 
 impl Default for PlanDefaults {
@@ -22,6 +25,7 @@ impl Default for PlanDefaults {
         Self {
             partitions: 8,
             replication: None,
+            workers: false,
         }
     }
 }
@@ -78,6 +82,9 @@ impl Topology {
         }
         let changelogs = self.tables.iter();
         specs.extend(changelogs.map(|table| changelog_spec(table, of_subs[table.sub_topology], defaults)));
+        if defaults.workers && !self.tables.is_empty() {
+            specs.push(self.workers_spec(defaults)?);
+        }
         let (there, create): (Vec<TopicSpec>, Vec<TopicSpec>) = specs
             .into_iter()
             .partition(|spec| existing.contains_key(&spec.name));
@@ -87,6 +94,34 @@ impl Topology {
             missing_external,
             create,
             check: there.into_iter().map(to_check).collect(),
+        })
+    }
+
+    /// The name on the broker of the topic in which workers tell each other what they hold. It exists where
+    /// [`PlanDefaults::workers`] says so and there are tables.
+    pub(crate) fn workers_topic(&self) -> String {
+        names::workers(&self.app)
+    }
+
+    fn workers_spec(&self, defaults: &PlanDefaults) -> Result<TopicSpec> {
+        let name = self.workers_topic();
+        if let Some(taken) = self
+            .topics
+            .iter()
+            .find(|topic| topic.name.replace('.', "_") == name.replace('.', "_"))
+        {
+            return Err(Error::topology(format!(
+                "topic `{}` ({}) is `{}` on the broker, and with `standby_replicas` or `restore_ahead` the workers tell \
+                 each other in `{name}` what they hold: give the topic another name",
+                taken.declared, taken.def.location, taken.name
+            )));
+        }
+        Ok(TopicSpec {
+            name,
+            partitions: 1,
+            replication: defaults.replication,
+            // Each worker writes to it all the time; what was replaced is removed within hours rather than a week.
+            config: vec![policy(true), ("segment.ms".to_owned(), "3600000".to_owned())],
         })
     }
 

@@ -57,6 +57,12 @@ impl Settings {
                 );
             }
         }
+        if self.restore_ahead > LONGEST {
+            wrong(
+                "restore_ahead",
+                format!("must not be longer than {}", format_duration(LONGEST)),
+            );
+        }
         for (name, shorter, other, longer) in [
             (
                 "heartbeat_interval",

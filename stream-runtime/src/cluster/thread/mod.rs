@@ -20,6 +20,7 @@ use super::output::{Guarantee, Output};
 use super::plan::{Blueprints, TaskId};
 use super::restore::{RestoreRequest, Restores};
 use super::routes::Routes;
+use super::standby::{Standbys, TaskStores};
 use super::status::{TaskStatus, ThreadStatus};
 use super::task::{Ran, Stage, Task};
 use crate::agent::context::TopicNames;
@@ -58,6 +59,8 @@ pub(crate) struct ThreadSetup {
     /// How long a stop may.
     pub shutdown_timeout: Duration,
     pub max_record_bytes: usize,
+    /// Where the stores of standbys change hands.
+    pub standbys: Option<Standbys>,
     /// Whether the entries of the tables are wanted at the end.
     pub want_rows: bool,
 }
@@ -153,6 +156,7 @@ struct Thread {
     output: Output,
     routes: Routes,
     restores: Restores,
+    stores: TaskStores,
     tasks: BTreeMap<TaskId, Task>,
     commit: Commit,
     next_commit: Instant,
@@ -195,6 +199,7 @@ impl Thread {
             output,
             restores: Restores::new(Arc::clone(&setup.cluster), Arc::clone(&wake)),
             next_commit: now + setup.commit_interval,
+            stores: TaskStores::new(Arc::clone(&setup.stores), setup.standbys.clone()),
             setup,
             wake,
             status,
@@ -360,6 +365,7 @@ impl Thread {
             return Ok(false);
         }
         let (records, restored) = self.restores.step()?;
+        self.status.add_restored(records);
         let any = records > 0 || !restored.is_empty();
         if restored.is_empty() {
             return Ok(any);

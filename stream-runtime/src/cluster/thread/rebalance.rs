@@ -3,18 +3,16 @@
 //! A rebalance is answered when the tasks it takes away have drained: finished their records and committed, or
 //! run out of time. Meanwhile the loop goes on for the others.
 
-use std::rc::Rc;
 use std::time::Instant;
 
 use tracing::{info, warn};
 
 use super::Thread;
 use crate::clock;
-use crate::cluster::plan::{Listed, TablePlan, TaskId};
+use crate::cluster::plan::{Listed, TaskId};
 use crate::cluster::task::Task;
 use crate::error::{Error, Result};
 use crate::kafka::{Rebalance, StartOffset, TopicPartition};
-use crate::store::{Store, StorePlace};
 
 /// Why the thread brings tasks to an end.
 #[derive(Debug)]
@@ -89,7 +87,7 @@ impl Thread {
             if let Some(stale) = self.tasks.remove(&id) {
                 self.close_task(id, stale)?;
             }
-            let store: Rc<dyn Store> = self.open_store(id)?.into();
+            let store = self.stores.open(id, blueprint)?;
             let task = self.new_task(id, store);
             self.routes.add(task.context());
             inputs.extend(
@@ -107,17 +105,6 @@ impl Thread {
         }
         self.publish_status();
         Ok(())
-    }
-
-    /// The store of a task, with what this machine still has of its state.
-    fn open_store(&self, id: TaskId) -> Result<Box<dyn Store>> {
-        let blueprint = self.setup.blueprints.get(id);
-        let tables = blueprint.tables.iter().map(TablePlan::stored);
-        self.setup.stores.open(&StorePlace {
-            sub_topology: &blueprint.name,
-            partition: id.partition,
-            tables: &tables.collect::<Vec<_>>(),
-        })
     }
 
     /// Ends tasks without a commit of what they have not committed, and answers the rebalance.
@@ -143,6 +130,7 @@ impl Thread {
         self.restores.remove(id)?;
         self.routes.remove(task.context());
         task.close();
+        self.stores.release(id, self.setup.blueprints.get(id));
         Ok(())
     }
 

@@ -159,6 +159,7 @@ fn topics_are_created_as_they_are_declared() {
     let defaults = PlanDefaults {
         partitions: 2,
         replication: Some(2),
+        workers: false,
     };
     let plan = topology.plan(&BTreeMap::new(), &defaults).expect("counts agree");
     let [log, plain, changelog] = &plan.create[..] else {
@@ -194,6 +195,59 @@ fn topics_are_created_as_they_are_declared() {
             "min.insync.replicas=2"
         ]
     );
+}
+
+#[test]
+fn the_topic_of_the_workers_is_made_when_they_need_one() {
+    let x = || topic!(named "x", String);
+    let stateful = build(
+        &[mentions(agent("a", x()), &["COUNTS"])],
+        &[],
+        &[table!(COUNTS, "counts")],
+    );
+    let with = |workers| PlanDefaults {
+        workers,
+        replication: Some(3),
+        ..PlanDefaults::default()
+    };
+    let created = |topology: &Topology, defaults| {
+        let plan = topology
+            .plan(&broker(&[("x", 4)]), &defaults)
+            .expect("counts agree");
+        plan.create
+    };
+    let names_of = |specs: &[TopicSpec]| specs.iter().map(|spec| spec.name.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        names_of(&created(&stateful, with(false))),
+        ["app-counts-changelog"]
+    );
+    let both = created(&stateful, with(true));
+    assert_eq!(names_of(&both), ["app-counts-changelog", "app-workers"]);
+    assert_eq!((both[1].partitions, both[1].replication), (1, Some(3)));
+    assert_eq!(config(&both[1], "cleanup.policy"), Some("compact"));
+    let stateless = build(&[agent("a", x())], &[], &[]);
+    assert_eq!(names_of(&created(&stateless, with(true))), Vec::<String>::new());
+}
+
+#[test]
+fn a_topic_that_has_the_name_of_the_workers_is_refused() {
+    let workers =
+        topic!(WORKERS, "workers", String => String, ownership: Internal, location: at("src/t.rs", 4));
+    let topology = build(
+        &[mentions(agent("a", workers), &["COUNTS"])],
+        &[],
+        &[table!(COUNTS, "counts")],
+    );
+    let defaults = PlanDefaults {
+        workers: true,
+        ..PlanDefaults::default()
+    };
+    assert_eq!(
+        message(topology.plan(&BTreeMap::new(), &defaults)),
+        "topic `workers` (src/t.rs:4) is `app-workers` on the broker, and with `standby_replicas` or `restore_ahead` the \
+         workers tell each other in `app-workers` what they hold: give the topic another name"
+    );
+    assert!(topology.plan(&BTreeMap::new(), &PlanDefaults::default()).is_ok());
 }
 
 #[test]
