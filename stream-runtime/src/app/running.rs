@@ -11,6 +11,7 @@ use super::launch::{Cancel, Connection, LaunchRequest, launch};
 use super::settings::Settings;
 use super::{App, feed};
 use crate::clock;
+use crate::cluster::progress::RestoreProgress;
 use crate::cluster::status::{Stage, ThreadStatus};
 use crate::cluster::thread::{Command, Rows, ThreadHandle};
 use crate::error::{Error, Result};
@@ -86,6 +87,29 @@ impl Running {
             .collect();
         names.sort();
         names
+    }
+
+    /// How far the shards have come that this worker restores, by table and partition; empty when it restores none. A
+    /// shard at its end is among them until all those of its task are. A few times a second there is something new.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use stream_runtime::App;
+    ///
+    /// let running = App::new("colors").start()?;
+    /// while running.running_tasks().is_empty() {
+    ///     for shard in running.restoring() {
+    ///         println!("{}[{}]: {} records, {:?} left", shard.table, shard.partition, shard.records, shard.eta);
+    ///     }
+    ///     std::thread::sleep(Duration::from_secs(1));
+    /// }
+    /// # Ok::<(), stream_runtime::Error>(())
+    /// ```
+    pub fn restoring(&self) -> Vec<RestoreProgress> {
+        let threads = self.parts().threads.iter();
+        let mut shards: Vec<_> = threads.flat_map(|thread| thread.status().restoring()).collect();
+        shards.sort_by(|a, b| (&a.table, a.partition).cmp(&(&b.table, b.partition)));
+        shards
     }
 
     /// Why tasks have stopped, one sentence each; empty while all is well.

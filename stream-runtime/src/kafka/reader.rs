@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::lists::{list_from, list_of, named};
-use super::native::{Event, EventQueue};
+use super::native::{Event, EventQueue, known_end};
 use super::{ClientSettings, PartitionReader, RecordSink, StartOffset, TopicPartition, config};
 use crate::error::{Error, Result};
 
@@ -135,6 +135,10 @@ impl PartitionReader for RdKafkaPartitionReader {
             self.diagnostics.reached();
         }
         failure.map_or(Ok(records), Err)
+    }
+
+    fn known_end(&self, at: &TopicPartition) -> Option<i64> {
+        known_end(self.consumer(), &at.topic, at.partition)
     }
 }
 

@@ -11,11 +11,13 @@
     reason = "librdkafka is a C library; each block says why it is sound"
 )]
 
+mod ends;
 mod members;
 mod properties;
 mod queue;
 mod topics;
 
+pub(super) use ends::known_end;
 pub(super) use members::committed_in;
 pub(super) use properties::{ALIASES, known_properties};
 pub(super) use queue::{Event, EventQueue};
