@@ -1,4 +1,4 @@
-//! A TCP proxy before a broker, whose connections a test can cut.
+//! A TCP proxy before a broker, whose connections a test can cut, and whose large answers it can hold.
 //!
 //! The embedded broker tells its clients where it listens, so the proxy changes nothing in what they are told:
 //! it has to listen where the clients go, and the broker's answers must name that place. It therefore rewrites
@@ -9,6 +9,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// A running proxy; it ends with the process.
 #[derive(Debug)]
@@ -17,9 +18,15 @@ pub(crate) struct Proxy {
     shared: Arc<Shared>,
 }
 
+/// Answers from this size on are large: they carry records, and nothing else does.
+const LARGE: usize = 8 * 1024;
+
 #[derive(Debug, Default)]
 struct Shared {
     cut: AtomicBool,
+    holds_large: AtomicBool,
+    /// Large answers that may still pass while they are held.
+    passes: AtomicU64,
     refused: AtomicU64,
     to_clients: AtomicU64,
     connections: Mutex<Vec<TcpStream>>,
@@ -52,6 +59,21 @@ impl Proxy {
     /// Lets clients through again.
     pub(crate) fn mend(&self) {
         self.shared.cut.store(false, Ordering::SeqCst);
+    }
+
+    /// Holds large answers, and what is behind them on their connections, from now on.
+    pub(crate) fn hold_large(&self) {
+        self.shared.holds_large.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets one more large answer through.
+    pub(crate) fn pass_one(&self) {
+        self.shared.passes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Holds nothing any more.
+    pub(crate) fn pass_all(&self) {
+        self.shared.holds_large.store(false, Ordering::SeqCst);
     }
 
     /// How many connections were refused.
@@ -98,6 +120,9 @@ impl Shared {
                 if answer.len() < 64 * 1024 {
                     rewrite(&mut answer, broker, own);
                 }
+                if answer.len() >= LARGE {
+                    shared.wait_for_pass();
+                }
                 shared.to_clients.fetch_add(answer.len() as u64, Ordering::SeqCst);
                 if to_client.write_all(&answer).is_err() {
                     break;
@@ -106,6 +131,18 @@ impl Shared {
             let _ = to_client.shutdown(Shutdown::Both);
             let _ = from_server.shutdown(Shutdown::Both);
         });
+    }
+
+    fn wait_for_pass(&self) {
+        let take = |passes: u64| passes.checked_sub(1);
+        while self.holds_large.load(Ordering::SeqCst)
+            && self
+                .passes
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+                .is_err()
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn end_connections(&self) {
