@@ -56,6 +56,7 @@ const ROOTS: &[&str] = &["lib.rs", "__private.rs", "expansion_tests.rs"];
 /// What has one owner in `stream-runtime`: the word, and where it may stand.
 const OWNERS: &[(&str, &[&str])] = &[
     ("rdkafka", &["kafka/"]),
+    ("rocksdb", &["store/rocks/"]),
     ("unsafe", &["kafka/native/"]),
     ("kafka_protocol", &["broker/"]),
     ("inventory", &["registry.rs", "__private.rs"]),
@@ -264,11 +265,14 @@ fn first_names(rest: &str) -> Vec<String> {
     names
 }
 
-/// Whether the word stands in the code by itself: `librdkafka` is not `rdkafka`.
+/// Whether the word stands in the code by itself: `librdkafka` is not `rdkafka`, nor is a feature or a scheme of that
+/// name the crate.
 fn has_word(code: &str, word: &str) -> bool {
     code.match_indices(word).any(|(start, _)| {
-        !code[..start].ends_with(is_ident)
-            && !code[start + word.len()..].starts_with(|c: char| is_ident(c) || c == '"')
+        let (before, behind) = (&code[..start], &code[start + word.len()..]);
+        let is_part = before.ends_with(is_ident) || behind.starts_with(is_ident);
+        let is_text = behind.starts_with('"') || behind.starts_with("://") || behind.starts_with('`');
+        !is_part && !is_text
     })
 }
 
@@ -314,4 +318,8 @@ fn what_is_named_is_found() {
     check("clock.rs", "$crate::app!()\n", &[]);
     assert!(has_word("use rdkafka::Message;", "rdkafka"));
     assert!(!has_word("as librdkafka does", "rdkafka"));
+    assert!(!has_word(
+        "#[cfg(feature = \"rocksdb\")] \"rocksdb://\" needs `rocksdb`",
+        "rocksdb"
+    ));
 }

@@ -34,5 +34,7 @@ mod restores;
 mod sizes;
 #[path = "embedded/startup.rs"]
 mod startup;
+#[path = "embedded/stores.rs"]
+mod stores;
 #[path = "embedded/topologies.rs"]
 mod topologies;

@@ -22,7 +22,7 @@ mod topology;
 pub mod __private;
 
 pub use agent::{AgentDef, Event, Form, Key, OnError, Timestamp, TopicUse, Verdict};
-pub use app::settings::{BrokerAddress, Layer, ProcessingGuarantee, Settings};
+pub use app::settings::{BrokerAddress, Layer, ProcessingGuarantee, Settings, Size};
 pub use app::{App, Running};
 pub use cluster::progress::RestoreProgress;
 pub use error::{Error, ErrorKind, Result};

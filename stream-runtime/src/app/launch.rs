@@ -17,6 +17,7 @@ use crate::cluster::thread::{self, ThreadSetup};
 use crate::error::{Error, Result};
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{ClientSettings, Cluster};
+use crate::store::{MemoryStores, Stores};
 use crate::stream::send::{ProgramGuard, RunningProgram};
 use crate::topology::{SubTopology, TopicPlan, Topology};
 
@@ -107,6 +108,29 @@ fn start_embedded(_port: u16) -> Result<(String, Option<EmbeddedBroker>)> {
     ))
 }
 
+/// The stores that the settings name. Only those of RocksDB have a directory.
+fn stores(id: &str, settings: &Settings) -> Result<Arc<dyn Stores>> {
+    match settings.store.as_str() {
+        "memory://" => Ok(Arc::new(MemoryStores::new())),
+        "rocksdb://" => rocks_stores(id, settings),
+        other => Err(Error::config(format!("`store`: there is no store `{other}`"))),
+    }
+}
+
+#[cfg(feature = "rocksdb")]
+fn rocks_stores(id: &str, settings: &Settings) -> Result<Arc<dyn Stores>> {
+    let memory_budget = usize::try_from(settings.memory_budget.bytes()).unwrap_or(usize::MAX);
+    let stores = crate::store::RocksStores::new(&settings.datadir, id, memory_budget)?;
+    Ok(Arc::new(stores))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn rocks_stores(_id: &str, _settings: &Settings) -> Result<Arc<dyn Stores>> {
+    Err(Error::config(
+        "`rocksdb://` needs the feature `rocksdb` of stream-runtime, which this build is without",
+    ))
+}
+
 /// What is started.
 #[derive(Debug)]
 pub(super) struct LaunchRequest {
@@ -134,6 +158,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         want_rows,
     } = request;
     let topology = Arc::new(topology);
+    let stores = stores(&id, settings)?;
     let connection = connection(&id, settings)?;
     let admin = connection.cluster.admin()?;
     let own_externals = connection.embedded.is_some();
@@ -146,7 +171,10 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     });
     let changed = Arc::new(Notify::new());
     let changelogs = changelogs::facts(&topology, admin.as_ref())?;
-    let worker = settings.instance_id.clone().unwrap_or_default();
+    let worker = settings
+        .instance_id
+        .as_deref()
+        .unwrap_or_else(|| stores.worker_id());
     let max_record_bytes = settings
         .kafka
         .get("message.max.bytes")
@@ -169,6 +197,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
                 cluster: Arc::clone(&connection.cluster),
                 guarantee: guarantee(settings),
                 commit_interval: settings.commit_interval(),
+                stores: Arc::clone(&stores),
                 revoke_timeout: (settings.max_poll_interval / 5).min(settings.session_timeout / 2),
                 shutdown_timeout: settings.shutdown_timeout,
                 max_record_bytes: max_record_bytes.unwrap_or(MAX_RECORD_BYTES),

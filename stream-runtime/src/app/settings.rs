@@ -23,6 +23,7 @@ pub use address::BrokerAddress;
 pub use guarantee::ProcessingGuarantee;
 pub use layer::Layer;
 use layer::Name;
+pub use value::Size;
 use value::Value;
 pub(crate) use value::format_duration;
 
@@ -132,11 +133,18 @@ settings! {
     /// port is 9092, and any free one for the embedded broker.
     broker: String = "kafka://localhost:9092",
 
-    /// Where tables are kept on this machine: `memory://`, restored from their changelogs at every start.
+    /// Where tables are kept on this machine: `memory://`, restored from their changelogs at every start, or
+    /// `rocksdb://`, kept in `datadir`, so that they may be larger than memory and a start restores only what they
+    /// missed. The latter needs the feature `rocksdb`.
     store: String = "memory://",
 
-    /// The directory of local state.
+    /// The directory of local state; `memory://` keeps none. Several workers, and several programs, may share it: each
+    /// finds a place of its own below it. It has to be on a local disk.
     datadir: PathBuf = "{id}-data",
+
+    /// The memory that the stores of this worker take together for what they read and for what they have not written to
+    /// the disk yet. `memory://` takes what the tables need.
+    memory_budget: Size = "256MiB",
 
     /// What is logged: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`) or a list of filters such as
     /// `info,stream_runtime=debug`.

@@ -326,6 +326,9 @@ impl Commit {
         let transactional = bench.output.is_transactional();
         let producer = bench.output.producer();
         if let Some(failure) = producer.take_failure() {
+            if bench.output.is_broken() {
+                return Ok((Self::renew(None, &failure, bench)?, rewind_all(bench)));
+            }
             if transactional {
                 return Self::abort(&failure, bench);
             }
@@ -389,8 +392,7 @@ impl Commit {
                 crash::point("after-end-transaction");
                 *bench.failures = 0;
                 round.apply(bench.tasks)?;
-                bench.output.begin()?;
-                Ok((Self::None, Stepped::Moved))
+                Ok((Self::begin_next(bench)?, Stepped::Moved))
             }
             TransactionOutcome::Abort(reason) => Self::abort(&reason, bench),
             TransactionOutcome::Fenced(reason) => Ok((Self::renew(None, &reason, bench)?, rewind_all(bench))),
@@ -399,6 +401,14 @@ impl Commit {
                 Ok((next, Stepped::Moved))
             }
             TransactionOutcome::Failed(reason) => Err(failed(&reason)),
+        }
+    }
+
+    /// The next transaction, if the producer still is of use.
+    fn begin_next(bench: &mut Bench<'_>) -> Result<Self> {
+        match bench.output.begin() {
+            Ok(()) => Ok(Self::None),
+            Err(error) => Self::renew(None, &error.to_string(), bench),
         }
     }
 
@@ -412,10 +422,7 @@ impl Commit {
 
     fn aborted(outcome: TransactionOutcome, bench: &mut Bench<'_>) -> Result<(Self, Stepped)> {
         let next = match outcome {
-            TransactionOutcome::Done => {
-                bench.output.begin()?;
-                Self::None
-            }
+            TransactionOutcome::Done => Self::begin_next(bench)?,
             TransactionOutcome::Abort(reason)
             | TransactionOutcome::Fenced(reason)
             | TransactionOutcome::Unknown(reason) => Self::renew(None, &reason, bench)?,
@@ -439,10 +446,7 @@ impl Commit {
     ) -> Result<(Self, Stepped)> {
         match outcome {
             TransactionOutcome::Done => match round {
-                None => {
-                    bench.output.begin()?;
-                    Ok((Self::None, Stepped::Moved))
-                }
+                None => Ok((Self::begin_next(bench)?, Stepped::Moved)),
                 Some(round) => Ok((Self::Looking(round), Stepped::Moved)),
             },
             // A broker that is away is waited for.
@@ -475,7 +479,7 @@ impl Commit {
         // One transaction: all of its parts or none.
         let was_committed = round.parts.iter().all(|part| part.is_in(&committed));
         info!(was_committed, "the fate of the last transaction is known");
-        bench.output.begin()?;
+        *self = Self::begin_next(bench)?;
         if !was_committed {
             return Ok(rewind_all(bench));
         }

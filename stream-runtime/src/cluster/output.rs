@@ -97,6 +97,14 @@ impl Output {
         matches!(self, Self::ExactlyOnce { .. })
     }
 
+    /// Whether the producer is of no more use and a fresh one can take its place.
+    pub(crate) fn is_broken(&self) -> bool {
+        match self {
+            Self::AtLeastOnce(_) => false,
+            Self::ExactlyOnce { producer, .. } => producer.is_broken(),
+        }
+    }
+
     /// The producer, whatever may be sent now.
     pub(crate) fn producer(&mut self) -> &mut dyn Producer {
         match self {

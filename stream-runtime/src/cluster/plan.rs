@@ -11,6 +11,7 @@ use super::cut::{self, Cut};
 use crate::agent::AgentDef;
 use crate::error::{Error, Result};
 use crate::kafka::TopicPartition;
+use crate::store::StoredTable;
 use crate::table::TableEntry;
 
 /// What each task of one sub-topology is made of.
@@ -54,6 +55,16 @@ pub(crate) struct TablePlan {
 impl TablePlan {
     pub(crate) fn name(&self) -> &'static str {
         (self.entry.def)().name
+    }
+
+    /// Its shard as stores know it.
+    pub(crate) fn stored(&self) -> StoredTable {
+        StoredTable {
+            name: self.name().to_owned(),
+            changelog_id: self.changelog.id.clone(),
+            // Clocks and the cleaning of logs are not exact.
+            max_age: self.changelog.tombstones_kept / 6 * 5,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! [`Admin`] over rdkafka.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context as TaskContext, Poll, Wake, Waker};
@@ -18,7 +18,7 @@ use super::committed::in_order;
 use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::lists::{list_of, named};
-use super::native::committed_in;
+use super::native::{committed_in, topic_ids};
 use super::{
     Admin, ClientSettings, CommitOffset, CreateOutcome, TopicDescription, TopicPartition, TopicSpec, config,
 };
@@ -175,8 +175,23 @@ impl Admin for RdKafkaAdmin {
         Ok(outcomes)
     }
 
-    fn topic_ids(&self, _: &[String], _: Duration) -> Result<Vec<Option<String>>> {
-        Err(Error::usage("topics' ids are not asked for yet"))
+    fn topic_ids(&self, names: &[String], timeout: Duration) -> Result<Vec<Option<String>>> {
+        // Each once, as librdkafka wants it.
+        let asked = names
+            .iter()
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .cloned()
+            .collect::<Vec<_>>();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids = topic_ids(self.client.inner(), &asked, timeout).map_err(|code| {
+            let what = format!("the ids of {} were not read", asked.join(", "));
+            self.failure(&what, timeout, KafkaError::AdminOp(code))
+        })?;
+        self.diagnostics.reached();
+        Ok(names.iter().map(|name| ids.get(name).cloned()).collect())
     }
 
     fn topic_config(&self, topic: &str, timeout: Duration) -> Result<Vec<(String, String)>> {

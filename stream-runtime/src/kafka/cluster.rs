@@ -1,6 +1,7 @@
 //! [`Cluster`] over rdkafka: Apache Kafka, whatever speaks its protocol, and the embedded broker.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -10,8 +11,10 @@ use super::consumer::RdKafkaGroupConsumer;
 use super::diagnostics::Diagnostics;
 use super::producer::{RdKafkaAcknowledgedProducer, RdKafkaProducer};
 use super::reader::RdKafkaPartitionReader;
+use super::transactions::RdKafkaTransactionalProducer;
 use super::{
-    AcknowledgedProducer, Admin, ClientSettings, Cluster, GroupConsumer, PartitionReader, Producer, config,
+    AcknowledgedProducer, Admin, ClientSettings, Cluster, GroupConsumer, PartitionReader, Producer,
+    TransactionalProducer, config,
 };
 use crate::error::Result;
 
@@ -56,11 +59,17 @@ impl Cluster for RdKafkaCluster {
 
     fn transactional_producer(
         &self,
-        _: &str,
-        _: std::time::Duration,
-        _: Arc<Notify>,
-    ) -> Result<Box<dyn super::TransactionalProducer>> {
-        Err(crate::error::Error::usage("transactions are not there yet"))
+        id: &str,
+        timeout: Duration,
+        wake: Arc<Notify>,
+    ) -> Result<Box<dyn TransactionalProducer>> {
+        Ok(Box::new(RdKafkaTransactionalProducer::new(
+            &self.settings,
+            &self.diagnostics,
+            id,
+            timeout,
+            wake,
+        )?))
     }
 
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>> {

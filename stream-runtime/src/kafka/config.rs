@@ -14,7 +14,7 @@ use super::native::{ALIASES, known_properties};
 use crate::error::{Error, Result};
 
 /// Properties that are not the user's to set, and what to do instead.
-const RESERVED: [(&str, &str); 14] = [
+const RESERVED: [(&str, &str); 15] = [
     ("bootstrap.servers", "set `broker`"),
     ("metadata.broker.list", "set `broker`"),
     ("client.id", "it is made from the program's id"),
@@ -47,6 +47,7 @@ const RESERVED: [(&str, &str); 14] = [
     ("partition.assignment.strategy", "set the group protocol"),
     ("delivery.report.only.error", "acknowledgements are counted"),
     ("transactional.id", "it is set by the guarantee"),
+    ("transaction.timeout.ms", "it is set by the guarantee"),
 ];
 
 /// The properties of a member of the group.
@@ -109,6 +110,33 @@ pub(super) fn producer(settings: &ClientSettings) -> ClientConfig {
         // task, and starting that again would send the same record.
         .set("message.timeout.ms", "0");
     raw(&mut config, settings);
+    config
+}
+
+/// The properties of a worker thread's producer under exactly-once.
+pub(super) fn transactional_producer(settings: &ClientSettings, id: &str, timeout: Duration) -> ClientConfig {
+    let mut config = producer(settings);
+    // librdkafka takes no longer one than this, nor would a record count that is delivered after its transaction
+    // was ended by the broker. One that is not delivered in this time fails its transaction.
+    let of_user = ["delivery.timeout.ms", "message.timeout.ms"]
+        .into_iter()
+        .filter_map(|name| config.get(name)?.parse::<u64>().ok())
+        .filter(|time| *time > 0)
+        .min();
+    let timeout = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+    config.remove("delivery.timeout.ms");
+    config
+        .set(
+            "message.timeout.ms",
+            of_user.unwrap_or(timeout).min(timeout).to_string(),
+        )
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", timeout.to_string());
+    // Some calls wait this long for a coordinator that is away, whatever they are told.
+    if config.get("socket.timeout.ms").is_none() {
+        let patience = timeout.saturating_sub(100).clamp(900, 10_000);
+        config.set("socket.timeout.ms", patience.to_string());
+    }
     config
 }
 
@@ -295,6 +323,7 @@ pub(super) mod tests {
             acknowledged_producer(&settings),
             admin(&settings),
             offsets(&settings, "shop"),
+            transactional_producer(&settings, "shop-0", Duration::from_secs(60)),
         ] {
             config.create_native_config().expect("known properties");
         }
@@ -323,6 +352,31 @@ pub(super) mod tests {
             "the Kafka property `enable.auto.commit` cannot be set: \
              offsets are committed with the state they belong to"
         );
+    }
+
+    #[test]
+    fn a_record_of_a_transaction_is_not_waited_for_longer_than_the_transaction() {
+        let of = |settings: &ClientSettings, seconds: u64| {
+            let config = transactional_producer(settings, "shop-0", Duration::from_secs(seconds));
+            let native: Result<rdkafka::producer::BaseProducer, _> = config.create();
+            native.expect("librdkafka takes them");
+            let of = |name: &str| config.get(name).map(str::to_owned);
+            (
+                of("message.timeout.ms"),
+                of("delivery.timeout.ms"),
+                of("socket.timeout.ms"),
+            )
+        };
+        let millis = |millis: &str| Some(millis.to_owned());
+        let plain = settings("localhost:9092", "shop");
+        assert_eq!(of(&plain, 60), (millis("60000"), None, millis("10000")));
+        assert_eq!(of(&plain, 2), (millis("2000"), None, millis("1900")));
+        let shorter = with_raw("delivery.timeout.ms", "700");
+        assert_eq!(of(&shorter, 60), (millis("700"), None, millis("10000")));
+        let longer = with_raw("message.timeout.ms", "99000");
+        assert_eq!(of(&longer, 60), (millis("60000"), None, millis("10000")));
+        let endless = with_raw("message.timeout.ms", "0");
+        assert_eq!(of(&endless, 60), (millis("60000"), None, millis("10000")));
     }
 
     #[test]

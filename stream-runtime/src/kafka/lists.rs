@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::{StartOffset, TopicPartition};
+use super::{CommitOffset, StartOffset, TopicPartition};
 
 /// One list for librdkafka, without offsets.
 pub(super) fn list_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>) -> TopicPartitionList {
@@ -29,6 +29,23 @@ pub(super) fn list_from(partitions: &[(TopicPartition, StartOffset)]) -> TopicPa
         set.expect("these offsets can be represented");
     }
     list
+}
+
+/// One list for librdkafka, with the offsets to commit.
+///
+/// # Errors
+/// When an offset is negative.
+pub(super) fn list_with(offsets: &[CommitOffset]) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for offset in offsets {
+        let mut element = list.add_partition(&offset.at.topic, offset.at.partition);
+        element.set_offset(Offset::Offset(offset.offset))?;
+        // Each call allocates, and an empty one means the same as none.
+        if !offset.metadata.is_empty() {
+            element.set_metadata(&offset.metadata);
+        }
+    }
+    Ok(list)
 }
 
 /// `topic[0], topic[1]`, for messages.

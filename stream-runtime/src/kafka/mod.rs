@@ -19,6 +19,7 @@ mod lists;
 mod native;
 mod producer;
 mod reader;
+mod transactions;
 
 #[cfg(test)]
 mod tests;
@@ -267,6 +268,10 @@ pub(crate) trait TransactionalProducer: Producer {
 
     /// How the step that was started ended; `None` while it has not.
     fn outcome(&mut self) -> Option<TransactionOutcome>;
+
+    /// Whether the producer is of no more use. What [`take_failure`](Producer::take_failure) tells otherwise is
+    /// over when the transaction is aborted.
+    fn is_broken(&self) -> bool;
 }
 
 /// A producer for sends from outside agents: shared by threads, every record acknowledged.

@@ -1,9 +1,10 @@
 //! [`Producer`] and [`AcknowledgedProducer`] over rdkafka.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, FutureProducer, FutureRecord, Producer as RdKafkaClient, PurgeConfig};
 use rdkafka::types::RDKafkaErrorCode;
@@ -26,7 +27,18 @@ const FLUSH_STEP: Duration = Duration::from_millis(1);
 /// The producer of a worker thread.
 pub(super) struct RdKafkaProducer {
     topics: TopicHandles<Context>,
-    failure: Option<String>,
+    reports: Arc<Mutex<Reports>>,
+}
+
+/// What the reports of a producer have told.
+pub(super) struct Reports {
+    pub(super) failure: Option<String>,
+    /// It is of no more use.
+    pub(super) broken: bool,
+    /// Records are taken back only when the client itself has given up their transaction.
+    pub(super) taken_back_is_failure: bool,
+    /// Something was delivered since this was last set to false.
+    pub(super) delivered: bool,
     acknowledged: Acknowledged,
     diagnostics: Arc<Diagnostics>,
 }
@@ -37,95 +49,159 @@ impl RdKafkaProducer {
         diagnostics: &Arc<Diagnostics>,
         wake: Arc<Notify>,
     ) -> Result<Self> {
-        let producer: BaseProducer<Context> = config::producer(settings)
+        Self::with(&config::producer(settings), diagnostics, wake)
+    }
+
+    pub(super) fn with(
+        config: &ClientConfig,
+        diagnostics: &Arc<Diagnostics>,
+        wake: Arc<Notify>,
+    ) -> Result<Self> {
+        let producer: BaseProducer<Context> = config
             .create_with_context(Context::new(diagnostics))
             .map_err(config::refusal)?;
-        let mut queue = EventQueue::of_producer(producer).expect("a producer has a main queue");
+        let mut queue = EventQueue::of_producer(Arc::new(producer)).expect("a producer has a main queue");
         queue.notify(wake);
-        Ok(Self {
-            topics: TopicHandles::new(queue),
+        let reports = Reports {
             failure: None,
+            broken: false,
+            taken_back_is_failure: false,
+            delivered: false,
             acknowledged: Acknowledged::default(),
             diagnostics: Arc::clone(diagnostics),
+        };
+        Ok(Self {
+            topics: TopicHandles::new(queue),
+            reports: Arc::new(Mutex::new(reports)),
+        })
+    }
+
+    pub(super) fn client(&self) -> &Arc<BaseProducer<Context>> {
+        self.topics.client()
+    }
+
+    pub(super) fn shared_reports(&self) -> &Arc<Mutex<Reports>> {
+        &self.reports
+    }
+
+    pub(super) fn reports(&self) -> MutexGuard<'_, Reports> {
+        lock(&self.reports)
+    }
+
+    /// Queues a record, or gives the reason and what to tell of it.
+    pub(super) fn try_send(
+        &mut self,
+        record: &OutgoingRecord<'_>,
+    ) -> std::result::Result<(), (Refusal, SendOutcome)> {
+        self.topics.produce(record).map_err(|refusal| {
+            let outcome = match refusal {
+                Refusal::Code(RDKafkaErrorCode::QueueFull) => SendOutcome::Full,
+                refusal => SendOutcome::Refused(refused(record, refusal)),
+            };
+            (refusal, outcome)
         })
     }
 }
 
-impl Producer for RdKafkaProducer {
-    fn send(&mut self, record: OutgoingRecord<'_>) -> SendOutcome {
-        let code = match self.topics.produce(&record) {
-            Ok(()) => return SendOutcome::Queued,
-            Err(Refusal::Code(RDKafkaErrorCode::QueueFull)) => return SendOutcome::Full,
-            Err(Refusal::Code(code)) => code,
-            Err(Refusal::Name) => {
-                return SendOutcome::Refused(format!("`{}` cannot be the name of a topic", record.topic));
-            }
-        };
-        let to = match record.partition {
-            Some(partition) => format!("{}[{partition}]", record.topic),
-            None => record.topic.to_string(),
-        };
-        match code {
-            RDKafkaErrorCode::MessageSizeTooLarge => {
-                let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
-                SendOutcome::Refused(format!(
-                    "a record of {size} bytes for {to} is larger than `message.max.bytes` of the producer"
-                ))
-            }
-            RDKafkaErrorCode::Fatal => {
-                let failure = format!("the producer is broken for good, no record for {to} can be sent");
-                self.failure.get_or_insert_with(|| failure.clone());
-                SendOutcome::Refused(failure)
-            }
-            code => SendOutcome::Refused(format!("a record for {to} cannot be sent: {code}")),
-        }
-    }
+pub(super) fn lock(reports: &Mutex<Reports>) -> MutexGuard<'_, Reports> {
+    reports.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
-    fn poll(&mut self) {
-        let Self {
-            topics,
-            failure,
-            acknowledged,
-            diagnostics,
-        } = self;
-        while topics.queue().next(|event| match event {
+/// What to tell of a record that the client does not take.
+fn refused(record: &OutgoingRecord<'_>, refusal: Refusal) -> String {
+    let to = match record.partition {
+        Some(partition) => format!("{}[{partition}]", record.topic),
+        None => record.topic.to_string(),
+    };
+    match refusal {
+        Refusal::Name => format!("`{}` cannot be the name of a topic", record.topic),
+        Refusal::Code(RDKafkaErrorCode::MessageSizeTooLarge) => {
+            let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len);
+            format!("a record of {size} bytes for {to} is larger than `message.max.bytes` of the producer")
+        }
+        Refusal::Code(RDKafkaErrorCode::Fatal) => {
+            format!("the producer is broken for good, no record for {to} can be sent")
+        }
+        Refusal::Code(code) => format!("a record for {to} cannot be sent: {code}"),
+    }
+}
+
+impl Reports {
+    pub(super) fn note(&mut self, event: Event<'_>) {
+        match event {
             Event::Delivered {
                 topic,
                 partition,
                 next,
-            } => acknowledged.note(topic, partition, next),
-            // Taken back by `purge`.
+            } => {
+                self.delivered = true;
+                self.acknowledged.note(topic, partition, next);
+            }
             Event::DeliveryFailed {
                 error: RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight,
-                ..
-            } => {}
+                topic,
+                partition,
+                records,
+            } => {
+                if self.taken_back_is_failure {
+                    self.failure.get_or_insert_with(|| {
+                        format!(
+                            "{records} records for {topic}[{partition}] were not sent, since their transaction has \
+                             failed (the client's log says why)"
+                        )
+                    });
+                }
+            }
             Event::DeliveryFailed {
                 error,
                 topic,
                 partition,
                 records,
             } => {
-                failure.get_or_insert_with(|| not_delivered(records, topic, partition, error));
+                self.failure
+                    .get_or_insert_with(|| not_delivered(records, topic, partition, error));
             }
             Event::Error {
                 error, fatal, text, ..
             } => {
                 if fatal || error == RDKafkaErrorCode::Fatal {
-                    failure.get_or_insert_with(|| format!("the producer is broken for good: {text}"));
+                    self.broken(&format!("the producer is broken for good: {text}"));
                 }
-                diagnostics.error(error, text);
+                self.diagnostics.error(error, text);
             }
             Event::Log {
                 level,
                 facility,
                 text,
-            } => diagnostics.log(level, facility, text),
+            } => self.diagnostics.log(level, facility, text),
             Event::Record(_)
             | Event::EndOfPartition { .. }
             | Event::Rebalance { .. }
             | Event::Commit { .. }
             | Event::Other => {}
-        }) {}
+        }
+    }
+
+    pub(super) fn broken(&mut self, failure: &str) {
+        self.broken = true;
+        self.failure.get_or_insert_with(|| failure.to_owned());
+    }
+}
+
+impl Producer for RdKafkaProducer {
+    fn send(&mut self, record: OutgoingRecord<'_>) -> SendOutcome {
+        let Err((refusal, outcome)) = self.try_send(&record) else {
+            return SendOutcome::Queued;
+        };
+        if let (Refusal::Code(RDKafkaErrorCode::Fatal), SendOutcome::Refused(reason)) = (refusal, &outcome) {
+            self.reports().broken(reason);
+        }
+        outcome
+    }
+
+    fn poll(&mut self) {
+        let Self { topics, reports } = self;
+        while topics.queue().next(|event| lock(reports).note(event)) {}
     }
 
     fn in_flight(&self) -> usize {
@@ -133,15 +209,15 @@ impl Producer for RdKafkaProducer {
     }
 
     fn take_failure(&mut self) -> Option<String> {
-        self.failure.take()
+        self.reports().failure.take()
     }
 
     fn follow(&mut self, topic: &Arc<str>) {
-        self.acknowledged.follow(topic);
+        self.reports().acknowledged.follow(topic);
     }
 
     fn acknowledged(&self, topic: &str, partition: i32) -> Option<i64> {
-        self.acknowledged.of(topic, partition)
+        self.reports().acknowledged.of(topic, partition)
     }
 
     fn purge(&mut self) {
@@ -156,7 +232,7 @@ impl Producer for RdKafkaProducer {
         loop {
             self.poll();
             if self.in_flight() == 0 {
-                self.diagnostics.reached();
+                self.reports().diagnostics.reached();
                 return true;
             }
             if clock::now() >= end {

@@ -1,6 +1,10 @@
 //! [`PartitionReader`] over rdkafka: a consumer that is assigned partitions and never joins its group.
+//!
+//! Invariant: an end is given only behind the high watermark. librdkafka reports one at the last stable offset, below
+//! which nothing is open; what a transaction that is open there has written is part of what is to be read, too, if
+//! it commits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -10,7 +14,7 @@ use tokio::sync::Notify;
 use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::lists::{list_from, list_of, named};
-use super::native::{Event, EventQueue, known_end};
+use super::native::{Event, EventQueue};
 use super::{ClientSettings, PartitionReader, RecordSink, StartOffset, TopicPartition, config};
 use crate::error::{Error, Result};
 
@@ -18,6 +22,7 @@ use crate::error::{Error, Result};
 pub(super) struct RdKafkaPartitionReader {
     queue: EventQueue<BaseConsumer<Context>>,
     reading: HashSet<TopicPartition>,
+    ends: Ends,
     diagnostics: Arc<Diagnostics>,
 }
 
@@ -36,6 +41,7 @@ impl RdKafkaPartitionReader {
         Ok(Self {
             queue,
             reading: HashSet::new(),
+            ends: Ends::default(),
             diagnostics: Arc::clone(diagnostics),
         })
     }
@@ -78,6 +84,7 @@ impl PartitionReader for RdKafkaPartitionReader {
             })?;
         for at in partitions {
             self.reading.remove(at);
+            self.ends.forget(at);
         }
         Ok(())
     }
@@ -85,7 +92,7 @@ impl PartitionReader for RdKafkaPartitionReader {
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize> {
         let (mut records, mut failure) = (0, None);
         while records < max {
-            let diagnostics = &self.diagnostics;
+            let (diagnostics, mut reached) = (&self.diagnostics, None);
             let more = self.queue.next(|event| match event {
                 Event::Record(record) => {
                     sink.record(record);
@@ -96,7 +103,7 @@ impl PartitionReader for RdKafkaPartitionReader {
                     partition,
                     offset,
                 } => {
-                    sink.end_of_partition(topic, partition, offset);
+                    reached = Some((Arc::from(topic), partition, offset));
                     diagnostics.reached();
                 }
                 Event::Error {
@@ -127,6 +134,13 @@ impl PartitionReader for RdKafkaPartitionReader {
                 | Event::DeliveryFailed { .. }
                 | Event::Other => {}
             });
+            if let Some((topic, partition, offset)) = reached {
+                let at = TopicPartition { topic, partition };
+                let high = self.queue.high_watermark(&at.topic, partition);
+                if self.ends.is_end(&at, offset, high.unwrap_or(offset)) {
+                    sink.end_of_partition(&at.topic, partition, offset);
+                }
+            }
             if !more {
                 break;
             }
@@ -138,7 +152,29 @@ impl PartitionReader for RdKafkaPartitionReader {
     }
 
     fn known_end(&self, at: &TopicPartition) -> Option<i64> {
-        known_end(self.consumer(), &at.topic, at.partition)
+        self.queue.high_watermark(&at.topic, at.partition)
+    }
+}
+
+/// Partitions whose reader waits at the last stable offset, and the high watermark that it waits for. It is the one
+/// that was first seen, since a log that is being written would always be a little ahead.
+#[derive(Default)]
+struct Ends(HashMap<TopicPartition, i64>);
+
+impl Ends {
+    /// Whether a reader that has everything stable below `offset` has reached the end.
+    fn is_end(&mut self, at: &TopicPartition, offset: i64, high: i64) -> bool {
+        let target = self.0.get(at).copied().unwrap_or(high);
+        if offset < target {
+            self.0.insert(at.clone(), target);
+            return false;
+        }
+        self.0.remove(at);
+        true
+    }
+
+    fn forget(&mut self, at: &TopicPartition) {
+        self.0.remove(at);
     }
 }
 
@@ -166,5 +202,29 @@ fn verdict(code: RDKafkaErrorCode, fatal: bool, text: &str, at: Option<(&str, i3
         )))),
         _ if fatal => Some(Verdict::Hopeless(Error::broker(format!("{place}: {text}")))),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_below_the_high_watermark_is_held_back_until_the_reader_is_there() {
+        let at = TopicPartition {
+            topic: Arc::from("log"),
+            partition: 0,
+        };
+        let mut ends = Ends::default();
+        assert!(ends.is_end(&at, 5, 5));
+        assert!(!ends.is_end(&at, 5, 7), "a transaction is open");
+        assert!(
+            !ends.is_end(&at, 6, 9),
+            "another one is, below the first watermark"
+        );
+        assert!(ends.is_end(&at, 8, 20), "what came since is of no account");
+        assert!(!ends.is_end(&at, 10, 20));
+        ends.forget(&at);
+        assert!(ends.is_end(&at, 10, 10), "read anew");
     }
 }

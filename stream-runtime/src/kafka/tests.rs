@@ -8,6 +8,7 @@ mod outage;
 mod positions;
 mod reading;
 mod sending;
+mod transactions;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;

@@ -3,13 +3,42 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::{Batch, Store, Visit};
+use super::{Batch, Store, StorePlace, Stores, Visit, name};
 use crate::error::Result;
+
+/// Opens stores in memory, which are empty.
+#[derive(Debug)]
+pub(crate) struct MemoryStores {
+    worker_id: String,
+}
+
+impl MemoryStores {
+    pub(crate) fn new() -> Self {
+        Self {
+            worker_id: name::random(),
+        }
+    }
+}
+
+impl Stores for MemoryStores {
+    fn open(&self, place: &StorePlace<'_>) -> Result<Box<dyn Store>> {
+        Ok(Box::new(MemoryStore::new(place.tables.len())))
+    }
+
+    fn local(&self) -> Vec<(String, i32)> {
+        Vec::new()
+    }
+
+    fn worker_id(&self) -> &str {
+        &self.worker_id
+    }
+}
 
 /// All shards of one task in memory. A restart restores them from their changelogs.
 #[derive(Debug)]
 pub(crate) struct MemoryStore {
     tables: RefCell<Vec<MemoryTable>>,
+    inputs: RefCell<BTreeMap<String, i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +51,7 @@ impl MemoryStore {
     pub(crate) fn new(tables: usize) -> Self {
         Self {
             tables: RefCell::new((0..tables).map(|_| MemoryTable::default()).collect()),
+            inputs: RefCell::default(),
         }
     }
 }
@@ -68,12 +98,12 @@ impl Store for MemoryStore {
                 table.changelog_offset = Some(*offset);
             }
         }
-        Ok(())
-    }
-
-    fn clear(&self, table: usize) -> Result<()> {
-        if let Some(table) = self.tables.borrow_mut().get_mut(table) {
-            *table = MemoryTable::default();
+        let mut inputs = self.inputs.borrow_mut();
+        for (topic, offset) in batch.inputs() {
+            match inputs.get_mut(&**topic) {
+                Some(present) => *present = *offset,
+                None => drop(inputs.insert(topic.as_ref().to_owned(), *offset)),
+            }
         }
         Ok(())
     }
@@ -81,55 +111,23 @@ impl Store for MemoryStore {
     fn changelog_offset(&self, table: usize) -> Option<i64> {
         self.tables.borrow().get(table)?.changelog_offset
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use std::ops::ControlFlow;
-
-    use super::*;
-    use crate::store::Write;
-
-    fn put(batch: &mut Batch, table: usize, key: &[u8], value: Option<&[u8]>) {
-        batch.push(Write {
-            table,
-            key,
-            value,
-            timestamp: 0,
-        });
+    fn inputs(&self) -> Vec<(String, i64)> {
+        let inputs = self.inputs.borrow();
+        inputs
+            .iter()
+            .map(|(topic, offset)| (topic.clone(), *offset))
+            .collect()
     }
 
-    fn all(store: &MemoryStore, table: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut entries = Vec::new();
-        store
-            .scan(table, &mut |key, value| {
-                entries.push((key.to_vec(), value.to_vec()));
-                ControlFlow::Continue(())
-            })
-            .expect("scans");
-        entries
-    }
-
-    #[test]
-    fn a_batch_covers_tables_and_offsets_and_the_last_write_of_a_key_counts() {
-        let store = MemoryStore::new(2);
-        let mut batch = Batch::default();
-        put(&mut batch, 0, b"b", Some(b"1"));
-        put(&mut batch, 1, b"b", Some(b"other"));
-        put(&mut batch, 0, b"a", Some(b"2"));
-        put(&mut batch, 0, b"b", Some(b"3"));
-        put(&mut batch, 0, b"c", Some(b"4"));
-        put(&mut batch, 0, b"c", None);
-        batch.set_changelog_offset(0, 5);
-        store.apply(&batch).expect("applies");
-        assert_eq!(
-            all(&store, 0),
-            [(b"a".to_vec(), b"2".to_vec()), (b"b".to_vec(), b"3".to_vec())]
-        );
-        assert_eq!(all(&store, 1), [(b"b".to_vec(), b"other".to_vec())]);
-        assert_eq!(
-            (store.changelog_offset(0), store.changelog_offset(1)),
-            (Some(5), None)
-        );
+    fn clear(&self, table: usize) -> Result<()> {
+        let mut tables = self.tables.borrow_mut();
+        if let Some(table) = tables.get_mut(table) {
+            *table = MemoryTable::default();
+        }
+        if tables.iter().all(|table| table.changelog_offset.is_none()) {
+            self.inputs.borrow_mut().clear();
+        }
+        Ok(())
     }
 }

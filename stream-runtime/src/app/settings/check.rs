@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BrokerAddress, ProcessingGuarantee, Settings, format_duration, nearest};
+use super::{BrokerAddress, ProcessingGuarantee, Settings, Size, format_duration, nearest};
 
 impl Settings {
     /// Adds to `problems` what is wrong.
@@ -18,6 +18,15 @@ impl Settings {
         }
         if let Err(problem) = check_log(&self.log) {
             wrong("log", problem);
+        }
+        if self.memory_budget.bytes() < SMALLEST_BUDGET.bytes() {
+            wrong(
+                "memory_budget",
+                format!(
+                    "{} is too little to work with; give {SMALLEST_BUDGET} at least",
+                    self.memory_budget
+                ),
+            );
         }
         if self.threads == 0 {
             wrong("threads", "there must be one thread at least".to_owned());
@@ -103,6 +112,9 @@ impl Settings {
     }
 }
 
+/// Below this, RocksDB would write its buffers out at every batch.
+const SMALLEST_BUDGET: Size = Size::from_bytes(16 << 20);
+
 /// The client takes no longer interval than this.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -123,10 +135,20 @@ fn is_topic_name(name: &str) -> bool {
 fn check_store(store: &str) -> Result<(), String> {
     match store.split_once("://") {
         Some(("memory", "")) => Ok(()),
-        Some(("memory", rest)) => Err(format!("`memory://` takes nothing behind it, found `{rest}`")),
-        Some(("rocksdb", _)) => Err("this build has no RocksDB store; use `memory://`".to_owned()),
-        Some((scheme, _)) => Err(format!("there is no store `{scheme}://`; use `memory://`")),
-        None => Err(format!("`{store}` names no store; use `memory://`")),
+        Some(("rocksdb", "")) if cfg!(feature = "rocksdb") => Ok(()),
+        Some(("rocksdb", "")) => Err(
+            "this build has no RocksDB: give the dependency `stream-runtime` the feature `rocksdb`, or use `memory://`"
+                .to_owned(),
+        ),
+        Some((scheme @ ("memory" | "rocksdb"), rest)) => Err(format!(
+            "`{scheme}://` takes nothing behind it, found `{rest}`; the directory is the setting `datadir`"
+        )),
+        Some((scheme, _)) => Err(format!(
+            "there is no store `{scheme}://`; use `memory://` or `rocksdb://`"
+        )),
+        None => Err(format!(
+            "`{store}` names no store; use `memory://` or `rocksdb://`"
+        )),
     }
 }
 

@@ -21,7 +21,8 @@ A value comes from the first of these places that has one:
 5. its default.
 
 A name that does not exist is an error in all of them, answered with the nearest that does. Durations are a whole
-number and its unit: `ms`, `s`, `m`, `h` or `d`. The command `settings` lists all values with the place each came from.
+number and its unit: `ms`, `s`, `m`, `h` or `d`; sizes likewise: `B`, `KiB`, `MiB`, `GiB` or `TiB`. The
+command `settings` lists all values with the place each came from.
 
 | setting | value | default | variable | flag |
 |---|---|---|---|---|

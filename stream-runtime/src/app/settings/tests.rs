@@ -136,6 +136,31 @@ fn durations_have_units() {
 }
 
 #[test]
+fn sizes_have_units() {
+    for (text, bytes) in [
+        ("512KiB", 512 << 10),
+        ("256MiB", 256 << 20),
+        ("2 GiB", 2 << 30),
+        ("1TiB", 1 << 40),
+        ("1500B", 1500),
+        ("0B", 0),
+    ] {
+        assert_eq!(Size::parse(text), Ok(Size::from_bytes(bytes)), "{text}");
+    }
+    for text in ["", "256", "256MB", "256 mib", "-1KiB", "1.5GiB", "16777216TiB"] {
+        assert!(Size::parse(text).is_err(), "{text}");
+    }
+    for text in ["512KiB", "1536KiB", "256MiB", "2GiB", "1500B", "0B"] {
+        assert_eq!(Size::parse(text).map(|size| size.write()).as_deref(), Ok(text));
+    }
+    assert_eq!(resolve(&[]).memory_budget, Size::from_bytes(256 << 20));
+    assert_eq!(
+        refusal_of("memory_budget", "1MiB"),
+        "`memory_budget` (code): 1MiB is too little to work with; give 16MiB at least"
+    );
+}
+
+#[test]
 fn what_is_written_is_read_again() {
     for text in ["250ms", "1500ms", "10s", "90s", "5m", "1h", "7d", "0ms"] {
         assert_eq!(
@@ -279,9 +304,18 @@ fn a_file_that_is_wrong_says_where() {
 
 #[test]
 fn stores_that_do_not_exist_are_refused() {
-    assert_eq!(
-        refusal_of("store", "rocksdb://"),
-        "`store` (code): this build has no RocksDB store; use `memory://`"
+    if cfg!(feature = "rocksdb") {
+        resolve(&[layer("code", &[("store", "rocksdb://")])]);
+    } else {
+        assert_eq!(
+            refusal_of("store", "rocksdb://"),
+            "`store` (code): this build has no RocksDB: give the dependency `stream-runtime` the feature `rocksdb`, or \
+             use `memory://`"
+        );
+    }
+    assert!(
+        refusal_of("store", "rocksdb:///var/lib/x")
+            .contains("`/var/lib/x`; the directory is the setting `datadir`")
     );
     assert!(refusal_of("store", "redis://x").contains("there is no store `redis://`"));
     assert!(refusal_of("store", "memory").contains("`memory` names no store"));

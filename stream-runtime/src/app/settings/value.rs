@@ -1,5 +1,6 @@
 //! How the value of a setting is written and read.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,6 +79,64 @@ impl<T: Value> Value for Option<T> {
     }
 }
 
+/// An amount of memory, written as a whole number and its unit: `512KiB`, `256MiB`, `2GiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Size(u64);
+
+impl Size {
+    /// This many bytes.
+    pub const fn from_bytes(bytes: u64) -> Self {
+        Self(bytes)
+    }
+
+    /// How many bytes it is.
+    pub const fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+/// In the largest unit that needs no fraction.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let fits = |(_, factor): &&(&str, u64)| self.0 > 0 && self.0.is_multiple_of(*factor);
+        let (unit, factor) = SIZE_UNITS.iter().find(fits).unwrap_or(&("B", 1));
+        write!(f, "{}{unit}", self.0 / factor)
+    }
+}
+
+/// Units with their bytes, the largest first.
+const SIZE_UNITS: [(&str, u64); 5] = [
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("B", 1),
+];
+
+impl Value for Size {
+    const KIND: &'static str = "size";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        number_and_unit(text, &SIZE_UNITS).map(Self).ok_or_else(|| {
+            "a size: write a whole number and its unit, such as 512KiB, 256MiB, 2GiB".to_owned()
+        })
+    }
+
+    fn write(&self) -> String {
+        self.to_string()
+    }
+}
+
+/// The whole number in `text` times its unit.
+fn number_and_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim_start();
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
 /// Units with their milliseconds, the longest first.
 const UNITS: [(&str, u64); 5] = [
     ("d", 86_400_000),
@@ -91,16 +150,7 @@ impl Value for Duration {
     const KIND: &'static str = "duration";
 
     fn parse(text: &str) -> Result<Self, String> {
-        let text = text.trim();
-        let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(digits);
-        let unit = unit.trim_start();
-        let millis = UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .zip(number.parse::<u64>().ok())
-            .and_then(|((_, factor), number)| number.checked_mul(*factor));
-        match millis {
+        match number_and_unit(text, &UNITS) {
             Some(millis) => Ok(Self::from_millis(millis)),
             None => Err(
                 "a duration: write a whole number and its unit, such as 250ms, 10s, 5m, 1h, 7d".to_owned(),

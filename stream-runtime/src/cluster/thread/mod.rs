@@ -27,7 +27,7 @@ use crate::agent::context::TopicNames;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::kafka::{Cluster, GroupConsumer, Producer, StartOffset, TopicPartition};
-use crate::store::Store;
+use crate::store::{Store, Stores};
 
 /// Records taken from the client in one turn.
 const FETCH: usize = 2_000;
@@ -52,6 +52,7 @@ pub(crate) struct ThreadSetup {
     pub guarantee: Guarantee,
     /// Its name among all threads of all workers, for good if it can be.
     pub transactional_id: String,
+    pub stores: Arc<dyn Stores>,
     pub commit_interval: Duration,
     /// How long a revoke may drain and commit.
     pub revoke_timeout: Duration,

@@ -10,11 +10,11 @@ use tracing::{info, warn};
 
 use super::Thread;
 use crate::clock;
-use crate::cluster::plan::{Listed, TaskId};
+use crate::cluster::plan::{Listed, TablePlan, TaskId};
 use crate::cluster::task::Task;
 use crate::error::{Error, Result};
 use crate::kafka::{Rebalance, StartOffset, TopicPartition};
-use crate::store::{MemoryStore, Store};
+use crate::store::{Store, StorePlace};
 
 /// Why the thread brings tasks to an end.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Thread {
             if let Some(stale) = self.tasks.remove(&id) {
                 self.close_task(id, stale)?;
             }
-            let store: Rc<dyn Store> = Rc::new(MemoryStore::new(blueprint.tables.len()));
+            let store: Rc<dyn Store> = self.open_store(id)?.into();
             let task = self.new_task(id, store);
             self.routes.add(task.context());
             inputs.extend(
@@ -107,6 +107,17 @@ impl Thread {
         }
         self.publish_status();
         Ok(())
+    }
+
+    /// The store of a task, with what this machine still has of its state.
+    fn open_store(&self, id: TaskId) -> Result<Box<dyn Store>> {
+        let blueprint = self.setup.blueprints.get(id);
+        let tables = blueprint.tables.iter().map(TablePlan::stored);
+        self.setup.stores.open(&StorePlace {
+            sub_topology: &blueprint.name,
+            partition: id.partition,
+            tables: &tables.collect::<Vec<_>>(),
+        })
     }
 
     /// Ends tasks without a commit of what they have not committed, and answers the rebalance.

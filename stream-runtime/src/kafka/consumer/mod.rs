@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::Notify;
 
 use self::seek::Seeks;
@@ -27,7 +27,7 @@ use self::verdict::{Committed, verdict};
 use super::committed::{CommittedOffsets, Question};
 use super::context::Context;
 use super::diagnostics::Diagnostics;
-use super::lists::{list_from, list_of, named, shared_names};
+use super::lists::{list_from, list_of, list_with, named, shared_names};
 use super::native::{Event, EventQueue};
 use super::{
     ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, GroupMembership, Rebalance, RecordSink,
@@ -342,17 +342,8 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             self.commit = Commit::Ended(CommitOutcome::Done);
             return Ok(());
         }
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for offset in offsets {
-            let mut element = list.add_partition(&offset.at.topic, offset.at.partition);
-            element
-                .set_offset(Offset::Offset(offset.offset))
-                .map_err(|error| Error::usage("an offset to commit is negative").with_source(error))?;
-            // Each call allocates, and an empty one means the same as none.
-            if !offset.metadata.is_empty() {
-                element.set_metadata(&offset.metadata);
-            }
-        }
+        let list = list_with(offsets)
+            .map_err(|error| Error::usage("an offset to commit is negative").with_source(error))?;
         match self.queue.commit(&list) {
             Ok(()) => {
                 self.commit = Commit::Running;

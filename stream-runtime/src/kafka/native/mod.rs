@@ -11,17 +11,19 @@
     reason = "librdkafka is a C library; each block says why it is sound"
 )]
 
-mod ends;
 mod members;
 mod properties;
 mod queue;
+mod topic_ids;
 mod topics;
+mod transactions;
 
-pub(super) use ends::known_end;
-pub(super) use members::committed_in;
+pub(super) use members::{Member, committed_in};
 pub(super) use properties::{ALIASES, known_properties};
 pub(super) use queue::{Event, EventQueue};
+pub(super) use topic_ids::topic_ids;
 pub(super) use topics::{Refusal, TopicHandles};
+pub(super) use transactions::{Complaint, Transactions};
 
 use std::ffi::{CStr, c_char};
 

@@ -1,6 +1,6 @@
 //! A client's queue of events, read one at a time as borrowed values.
 
-use std::ffi::c_void;
+use std::ffi::{CString, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
@@ -101,6 +101,23 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
         code(error).map_or(Ok(()), Err)
     }
 
+    /// The high watermark of a partition in the newest answer to a fetch; `None` when there is none.
+    pub(in crate::kafka) fn high_watermark(&self, topic: &str, partition: i32) -> Option<i64> {
+        let topic = CString::new(topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client is alive, and so is the name during the call; no broker is asked.
+        let error = unsafe {
+            bindings::rd_kafka_get_watermark_offsets(
+                self.client.client().native_ptr(),
+                topic.as_ptr(),
+                partition,
+                &mut low,
+                &mut high,
+            )
+        };
+        (error == NO_ERROR && high >= 0).then_some(high)
+    }
+
     /// Who this member is in its group now; `None` when it is in none.
     pub(in crate::kafka) fn membership(&self) -> Option<Member> {
         // SAFETY: the client is alive; what it gives is ours.
@@ -124,9 +141,9 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
     }
 }
 
-impl<C: ProducerContext> EventQueue<BaseProducer<C>> {
-    /// The queue of a producer, on which everything arrives.
-    pub(in crate::kafka) fn of_producer(client: BaseProducer<C>) -> Option<Self> {
+impl<C: ProducerContext> EventQueue<Arc<BaseProducer<C>>> {
+    /// The queue of a producer, on which everything arrives. Several may read it, of which one is notified.
+    pub(in crate::kafka) fn of_producer(client: Arc<BaseProducer<C>>) -> Option<Self> {
         // SAFETY: the client is alive, and `Self` keeps it so for longer than the queue.
         let queue = unsafe { bindings::rd_kafka_queue_get_main(client.client().native_ptr()) };
         Self::new(queue, client)
@@ -177,10 +194,12 @@ impl<T> EventQueue<T> {
 
 impl<T> Drop for EventQueue<T> {
     fn drop(&mut self) {
-        // SAFETY: the callback is unset before `wake` is dropped, and the reference taken on creation is
-        // given back once, before the client goes.
+        // SAFETY: the callback, if it is of this one, is unset before `wake` is dropped, and the reference taken
+        // on creation is given back once, before the client goes.
         unsafe {
-            bindings::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            if self.wake.is_some() {
+                bindings::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+            }
             bindings::rd_kafka_queue_destroy(self.queue.as_ptr());
         }
     }

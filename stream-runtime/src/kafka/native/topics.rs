@@ -20,13 +20,14 @@ use crate::record::HeadersRef;
 pub(in crate::kafka) struct TopicHandles<C: ProducerContext> {
     handles: HashMap<Arc<str>, Handle, foldhash::fast::RandomState>,
     /// Dropped last: the handles are part of the client in it.
-    queue: EventQueue<BaseProducer<C>>,
+    queue: EventQueue<Arc<BaseProducer<C>>>,
 }
 
 /// `RD_KAFKA_PARTITION_UA`, a macro with a cast that the bindings leave out.
 const ANY_PARTITION: i32 = -1;
 
 /// Why librdkafka did not take a record.
+#[derive(Debug, Clone, Copy)]
 pub(in crate::kafka) enum Refusal {
     Code(RDKafkaErrorCode),
     /// The topic's name has a NUL in it or is none.
@@ -46,18 +47,18 @@ impl Drop for Handle {
 }
 
 impl<C: ProducerContext> TopicHandles<C> {
-    pub(in crate::kafka) fn new(queue: EventQueue<BaseProducer<C>>) -> Self {
+    pub(in crate::kafka) fn new(queue: EventQueue<Arc<BaseProducer<C>>>) -> Self {
         Self {
             handles: HashMap::default(),
             queue,
         }
     }
 
-    pub(in crate::kafka) fn client(&self) -> &BaseProducer<C> {
+    pub(in crate::kafka) fn client(&self) -> &Arc<BaseProducer<C>> {
         self.queue.client()
     }
 
-    pub(in crate::kafka) fn queue(&mut self) -> &mut EventQueue<BaseProducer<C>> {
+    pub(in crate::kafka) fn queue(&mut self) -> &mut EventQueue<Arc<BaseProducer<C>>> {
         &mut self.queue
     }
 

@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{SOON, Setting, at, settings};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+
+use super::{SOON, Setting, at, settings, until};
 use crate::error::ErrorKind;
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{CreateOutcome, TopicDescription, TopicSpec};
@@ -82,4 +86,65 @@ fn a_cluster_that_is_not_there_is_named_within_the_time() {
     assert!(start.elapsed() < Duration::from_secs(3));
     assert_eq!(error.kind(), ErrorKind::Broker);
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+    let error = admin
+        .topic_ids(&["colors".to_owned()], Duration::from_millis(700))
+        .expect_err("nobody answers");
+    assert!(start.elapsed() < Duration::from_secs(6));
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn a_topic_that_is_made_anew_has_another_id() {
+    let Some(setting) = Setting::new("ids") else {
+        return;
+    };
+    let topics = ["a", "b"].map(|name| setting.topic(name, 1, &[]).to_string());
+    let admin = setting.cluster.admin().expect("an admin client");
+    let names = [&topics[1], "nowhere", &topics[0], &topics[1]].map(str::to_owned);
+    let ids = admin.topic_ids(&names, SOON).expect("an answer");
+    assert_eq!(ids.len(), 4);
+    assert!(ids[0].is_some() && ids[2].is_some());
+    assert_ne!(ids[0], ids[2]);
+    assert_eq!((&ids[1], &ids[3]), (&None, &ids[0]));
+    assert_eq!(
+        admin.topic_ids(&names, SOON).expect("an answer"),
+        ids,
+        "they last"
+    );
+    assert_eq!(admin.topic_ids(&[], SOON).expect("an answer"), []);
+
+    delete(&setting, &topics[1]);
+    let mut now = vec![ids[0].clone()];
+    until("it is gone", || {
+        now = admin.topic_ids(&names[..1], SOON).expect("an answer");
+        now == [None]
+    });
+    let spec = TopicSpec {
+        name: topics[1].clone(),
+        partitions: 1,
+        replication: None,
+        config: Vec::new(),
+    };
+    until("it is made anew", || {
+        let outcome = admin
+            .create_topics(std::slice::from_ref(&spec), SOON)
+            .expect("an answer");
+        outcome == [CreateOutcome::Created]
+    });
+    let anew = admin.topic_ids(&names[..1], SOON).expect("an answer");
+    assert!(anew[0].is_some());
+    assert_ne!(anew[0], ids[0]);
+}
+
+fn delete(setting: &Setting, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+        .set("bootstrap.servers", &setting.bootstrap)
+        .create()
+        .expect("an admin client");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let deleted = runtime.block_on(admin.delete_topics(&[topic], &AdminOptions::new()));
+    assert_eq!(deleted.expect("an answer"), [Ok(topic.to_owned())]);
 }

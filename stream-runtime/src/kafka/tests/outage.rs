@@ -9,15 +9,15 @@ use super::{Kept, SOON, Setting, at, bootstrap, offset, send, until, wake};
 use crate::kafka::{CommitOutcome, Rebalance, StartOffset};
 
 /// A broker of one's own, with its data.
-struct Broker {
+pub(super) struct Broker {
     data: PathBuf,
-    port: u16,
+    pub(super) port: u16,
     script: Child,
     process: u32,
 }
 
 impl Broker {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .expect("a free port")
@@ -55,7 +55,7 @@ impl Broker {
         )
     }
 
-    fn signal(&self, signal: &str) {
+    pub(super) fn signal(&self, signal: &str) {
         let status = Command::new("kill")
             .args([signal, &self.process.to_string()])
             .status();
@@ -63,12 +63,12 @@ impl Broker {
     }
 
     /// As power loss would.
-    fn kill(&mut self) {
+    pub(super) fn kill(&mut self) {
         self.signal("-KILL");
         self.script.wait().expect("the script ends with it");
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         (self.script, self.process) = Self::run(&self.data, self.port);
     }
 }

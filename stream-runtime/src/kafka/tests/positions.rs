@@ -16,14 +16,15 @@ use crate::kafka::{
 };
 
 /// A member that is alone in its group and has all partitions of a topic.
-struct Alone {
-    consumer: Box<dyn GroupConsumer>,
-    sink: Kept,
+pub(super) struct Alone {
+    pub(super) consumer: Box<dyn GroupConsumer>,
+    pub(super) sink: Kept,
+    start: StartOffset,
     wake: Arc<Notify>,
 }
 
 impl Alone {
-    fn new(setting: &Setting, topic: &Arc<str>, start: StartOffset) -> Self {
+    pub(super) fn new(setting: &Setting, topic: &Arc<str>, start: StartOffset) -> Self {
         let wake = wake();
         let mut consumer = setting
             .cluster
@@ -35,21 +36,33 @@ impl Alone {
         let mut alone = Self {
             consumer,
             sink: Kept::default(),
+            start,
             wake,
         };
         until("it has everything", || {
             alone.turn();
-            let Some(Rebalance::Assign(places)) = alone.consumer.rebalance() else {
-                return false;
-            };
-            let places = places.into_iter().map(|at| (at, start)).collect::<Vec<_>>();
-            alone.consumer.assign(&places).expect("it is taken on");
-            true
+            alone.answer()
         });
         alone
     }
 
-    fn turn(&mut self) {
+    /// Takes on what it is given and gives up what it is to give up. True when it has something.
+    pub(super) fn answer(&mut self) -> bool {
+        match self.consumer.rebalance() {
+            Some(Rebalance::Assign(places)) => {
+                let places = places.into_iter().map(|at| (at, self.start)).collect::<Vec<_>>();
+                self.consumer.assign(&places).expect("it is taken on");
+                !places.is_empty()
+            }
+            Some(Rebalance::Revoke(places) | Rebalance::Lost(places)) => {
+                self.consumer.unassign(&places).expect("it is given up");
+                false
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn turn(&mut self) {
         self.consumer.poll(&mut self.sink, 1000).expect("no error");
     }
 

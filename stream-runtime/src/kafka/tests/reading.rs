@@ -1,6 +1,6 @@
 //! The reader of changelogs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
@@ -184,4 +184,52 @@ fn an_offset_that_is_not_there_is_the_sinks_or_an_error() {
     let error = error.expect("it has come");
     assert_eq!(error.kind(), ErrorKind::State);
     assert!(error.to_string().contains(&format!("{topic}[0]")), "{error}");
+}
+
+#[test]
+fn an_end_waits_for_the_fate_of_an_open_transaction() {
+    let Some(setting) = Setting::new("open") else {
+        return;
+    };
+    let topic = setting.topic("log", 1, &[]);
+    let producer = transactional(&setting);
+    let mut expected = Vec::new();
+    let mut next = 0;
+    for commits in [true, false] {
+        setting.fill(&topic, 0, 2);
+        expected.extend(["0", "1"]);
+        producer.begin_transaction().expect("it begins");
+        let record = BaseRecord::to(&topic).partition(0).key("key").payload("fateful");
+        producer.send(record).expect("queued");
+        producer.flush(SOON).expect("delivered");
+
+        let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
+        reader
+            .add(&[(at(&topic, 0), StartOffset::Beginning)])
+            .expect("it reads");
+        let mut sink = Kept::default();
+        until("what is stable is read", || {
+            reader.poll(&mut sink, 100).expect("no error");
+            sink.values(&topic, 0) == expected
+        });
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(2) {
+            reader.poll(&mut sink, 100).expect("no error");
+            assert_eq!(sink.end(&topic, 0), None, "a transaction is open");
+        }
+        if commits {
+            producer.commit_transaction(SOON).expect("it commits");
+            expected.push("fateful");
+        } else {
+            producer.abort_transaction(SOON).expect("it aborts");
+        }
+        // Two records, the one of the transaction, and its marker.
+        next += 4;
+        until("the end is reached", || {
+            reader.poll(&mut sink, 100).expect("no error");
+            sink.end(&topic, 0).is_some()
+        });
+        assert_eq!(sink.end(&topic, 0), Some(next));
+        assert_eq!(sink.values(&topic, 0), expected);
+    }
 }
