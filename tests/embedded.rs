@@ -24,6 +24,8 @@ mod flow;
 mod functions;
 #[path = "embedded/places.rs"]
 mod places;
+#[path = "embedded/progress.rs"]
+mod progress;
 #[path = "embedded/rebalances.rs"]
 mod rebalances;
 #[path = "embedded/restores.rs"]

@@ -24,6 +24,7 @@ pub mod __private;
 pub use agent::{AgentDef, Event, Form, Key, OnError, Timestamp, TopicUse, Verdict};
 pub use app::settings::{BrokerAddress, Layer, ProcessingGuarantee, Settings, Size};
 pub use app::{App, Running};
+pub use cluster::progress::RestoreProgress;
 pub use cluster::standby::StandbyTask;
 pub use error::{Error, ErrorKind, Result};
 pub use record::codec::{Codec, CodecError, Encoded};

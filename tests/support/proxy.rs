@@ -1,4 +1,5 @@
-//! A TCP proxy before a broker, whose connections a test can cut, slow down or leave half open.
+//! A TCP proxy before a broker, whose connections a test can cut, slow down or leave half open, and whose large answers
+//! it can hold.
 //!
 //! The embedded broker tells its clients where it listens, so the proxy changes nothing in what they are told:
 //! it has to listen where the clients go, and the broker's answers must name that place. It therefore rewrites
@@ -18,12 +19,18 @@ pub(crate) struct Proxy {
     shared: Arc<Shared>,
 }
 
+/// Answers from this size on are large: they carry records, and nothing else does.
+const LARGE: usize = 8 * 1024;
+
 #[derive(Debug, Default)]
 struct Shared {
     cut: AtomicBool,
     half_open: AtomicBool,
     /// Bytes a second of each connection and direction; 0 for as fast as it goes.
     pace: AtomicU64,
+    holds_large: AtomicBool,
+    /// Large answers that may still pass while they are held.
+    passes: AtomicU64,
     refused: AtomicU64,
     to_clients: AtomicU64,
     connections: Mutex<Vec<Connection>>,
@@ -81,6 +88,24 @@ impl Proxy {
         }
     }
 
+    #[allow(dead_code, reason = "not every test that has a proxy does all to it")]
+    /// Holds large answers, and what is behind them on their connections, from now on.
+    pub(crate) fn hold_large(&self) {
+        self.shared.holds_large.store(true, Ordering::SeqCst);
+    }
+
+    #[allow(dead_code, reason = "not every test that has a proxy does all to it")]
+    /// Lets one more large answer through.
+    pub(crate) fn pass_one(&self) {
+        self.shared.passes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    #[allow(dead_code, reason = "not every test that has a proxy does all to it")]
+    /// Holds nothing any more.
+    pub(crate) fn pass_all(&self) {
+        self.shared.holds_large.store(false, Ordering::SeqCst);
+    }
+
     /// How many connections were refused.
     pub(crate) fn refused(&self) -> u64 {
         self.shared.refused.load(Ordering::SeqCst)
@@ -129,6 +154,9 @@ impl Shared {
                 if answer.len() < 64 * 1024 {
                     rewrite(&mut answer, broker, own);
                 }
+                if answer.len() >= LARGE {
+                    shared.wait_for_pass();
+                }
                 shared.to_clients.fetch_add(answer.len() as u64, Ordering::SeqCst);
                 if shared.write(&mut to_client, &answer).is_err() {
                     break;
@@ -171,6 +199,18 @@ impl Shared {
             bytes = later;
         }
         Ok(())
+    }
+
+    fn wait_for_pass(&self) {
+        let take = |passes: u64| passes.checked_sub(1);
+        while self.holds_large.load(Ordering::SeqCst)
+            && self
+                .passes
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+                .is_err()
+        {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn end_connections(&self) {

@@ -11,6 +11,7 @@ use super::launch::{Cancel, Connection, LaunchRequest, launch};
 use super::settings::Settings;
 use super::{App, feed};
 use crate::clock;
+use crate::cluster::progress::RestoreProgress;
 use crate::cluster::standby::{StandbyHandle, StandbyTask};
 use crate::cluster::status::{Stage, ThreadStatus};
 use crate::cluster::thread::{Command, Rows, ThreadHandle};
@@ -23,6 +24,11 @@ use crate::topology::{TopicPlan, Topology};
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often a worker that is about to end looks whether everything is processed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a worker is shown to whoever looks at it.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
+/// Looks at a worker, a few times a second as long as it runs.
+pub(crate) type Watch = Box<dyn FnMut(&Running)>;
 
 /// A running worker, made by [`App::start`]. Dropping it stops it as [`stop`](Self::stop) does.
 pub struct Running {
@@ -103,6 +109,29 @@ impl Running {
     pub fn restored_records(&self) -> u64 {
         let threads = self.parts().threads.iter();
         threads.map(|thread| thread.status().restored()).sum()
+    }
+
+    /// How far the shards have come that this worker restores, by table and partition; empty when it restores none. A
+    /// shard at its end is among them until all those of its task are. A few times a second there is something new.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use stream_runtime::App;
+    ///
+    /// let running = App::new("colors").start()?;
+    /// while running.running_tasks().is_empty() {
+    ///     for shard in running.restoring() {
+    ///         println!("{}[{}]: {} records, {:?} left", shard.table, shard.partition, shard.records, shard.eta);
+    ///     }
+    ///     std::thread::sleep(Duration::from_secs(1));
+    /// }
+    /// # Ok::<(), stream_runtime::Error>(())
+    /// ```
+    pub fn restoring(&self) -> Vec<RestoreProgress> {
+        let threads = self.parts().threads.iter();
+        let mut shards: Vec<_> = threads.flat_map(|thread| thread.status().restoring()).collect();
+        shards.sort_by(|a, b| (&a.table, a.partition).cmp(&(&b.table, b.partition)));
+        shards
     }
 
     /// Why tasks have stopped, one sentence each; empty while all is well.
@@ -257,6 +286,17 @@ impl Running {
         Ok(rows)
     }
 
+    /// Never ends; what looks is dropped with the future.
+    async fn watched_by(&self, watch: Option<Watch>) {
+        let Some(mut watch) = watch else {
+            return std::future::pending().await;
+        };
+        loop {
+            watch(self);
+            tokio::time::sleep(WATCH_EVERY).await;
+        }
+    }
+
     fn connection(&self) -> &Connection {
         &self.parts().connection
     }
@@ -295,18 +335,23 @@ impl Drop for Running {
 ///
 /// # Errors
 /// Whatever ended it but a signal and the end of the input.
-pub(crate) fn run_until_stopped(app: &App, settings: &Settings, demo: bool) -> Result<Rows> {
+pub(crate) fn run_until_stopped(
+    app: &App,
+    settings: &Settings,
+    demo: bool,
+    watch: Option<Watch>,
+) -> Result<Rows> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::state("the program cannot start").with_source(error))?;
-    let rows = runtime.block_on(run(app, settings, demo));
+    let rows = runtime.block_on(run(app, settings, demo, watch));
     // A thread that reads standard input cannot be called back; it ends with the process.
     runtime.shutdown_background();
     rows
 }
 
-async fn run(app: &App, settings: &Settings, demo: bool) -> Result<Rows> {
+async fn run(app: &App, settings: &Settings, demo: bool, watch: Option<Watch>) -> Result<Rows> {
     let mut interrupts = Interrupts::new()?;
     let Some(mut running) = start(app, settings, &mut interrupts).await? else {
         return Ok(Rows::new());
@@ -318,6 +363,7 @@ async fn run(app: &App, settings: &Settings, demo: bool) -> Result<Rows> {
             Ok(())
         }
         () = running.failed() => Ok(()),
+        () = running.watched_by(watch) => Ok(()),
         outcome = async {
             fed.end().await?;
             running.drained().await

@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+use super::terminal::Log;
 use crate::app::settings::Settings;
 use crate::error::{Error, Result};
 
@@ -17,10 +18,12 @@ pub(super) fn start(settings: &Settings) -> Result<()> {
     let subscriber = tracing_subscriber::fmt()
         .compact()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(Log)
         .with_ansi(coloured)
         .finish();
     // An error means that a subscriber is there already.
-    let _ = tracing::subscriber::set_global_default(subscriber);
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        Log::passes();
+    }
     Ok(())
 }

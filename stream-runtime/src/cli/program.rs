@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::restores;
 use crate::app::settings::{BrokerAddress, Layer, Settings};
 use crate::app::{self, App, Connection, TopicsReport};
 use crate::cluster::thread::Rows;
@@ -42,6 +43,8 @@ pub(super) trait Program: Sized {
 pub(super) struct WorkerOptions {
     /// Also run the program's demo feed.
     pub(super) demo: bool,
+    /// Say nothing of restores.
+    pub(super) quiet: bool,
 }
 
 /// Records to be sent, as bytes.
@@ -93,7 +96,8 @@ impl Program for App {
     }
 
     fn run_worker(self, settings: &Settings, options: WorkerOptions) -> Result<Rows> {
-        app::run_until_stopped(&self, settings, options.demo)
+        let watch = (!options.quiet).then(restores::watch);
+        app::run_until_stopped(&self, settings, options.demo, watch)
     }
 
     fn run_broker(self, settings: &Settings, port: u16) -> Result<()> {

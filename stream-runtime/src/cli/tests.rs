@@ -110,11 +110,12 @@ impl Program for Colors {
 
     fn run_worker(self, settings: &Settings, options: WorkerOptions) -> Result<Rows> {
         self.ask(format!(
-            "worker broker={} threads={} commit={:?} demo={}",
+            "worker broker={} threads={} commit={:?} demo={} quiet={}",
             settings.broker,
             settings.threads,
             settings.commit_interval(),
-            options.demo
+            options.demo,
+            options.quiet
         ));
         Ok(Rows::from([(
             "colors-count",
@@ -231,7 +232,7 @@ fn the_command_line_is_consistent() {
 
 #[test]
 fn without_a_command_a_worker_runs() {
-    let plain = "worker broker=embedded:// threads=2 commit=1s demo=false";
+    let plain = "worker broker=embedded:// threads=2 commit=1s demo=false quiet=true";
     assert_eq!(asked("-q"), [plain]);
     assert_eq!(asked("worker -q"), [plain]);
     assert_eq!(asked("-q worker"), [plain]);
@@ -239,7 +240,7 @@ fn without_a_command_a_worker_runs() {
 
 #[test]
 fn flags_stand_before_or_behind_the_command_and_win() {
-    let wanted = "worker broker=kafka://a:1 threads=3 commit=250ms demo=true";
+    let wanted = "worker broker=kafka://a:1 threads=3 commit=250ms demo=true quiet=true";
     assert_eq!(
         asked("-q --broker kafka://a:1 --threads 3 --set commit_interval=250ms --demo"),
         [wanted]

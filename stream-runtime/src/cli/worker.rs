@@ -14,7 +14,7 @@ pub(super) struct Flags {
     /// Also run the program's demo feed
     #[arg(long)]
     pub(super) demo: bool,
-    /// Start without the banner
+    /// Show neither the banner nor how restores go
     #[arg(short, long)]
     pub(super) quiet: bool,
 }
@@ -49,7 +49,13 @@ pub(super) fn run<P: Program>(
         // A worker whose standard error is closed works all the same.
         let _ = std::io::stderr().write_all(banner.as_bytes());
     }
-    let shown = program.run_worker(settings, WorkerOptions { demo: flags.demo })?;
+    let shown = program.run_worker(
+        settings,
+        WorkerOptions {
+            demo: flags.demo,
+            quiet: flags.quiet,
+        },
+    )?;
     for (table, entries) in shown {
         let mut listing = Listing::new(table, &["key", "value"]);
         for (key, value) in entries {

@@ -14,6 +14,7 @@ mod crash;
 mod cut;
 pub(crate) mod output;
 pub(crate) mod plan;
+pub(crate) mod progress;
 mod restore;
 mod routes;
 pub(crate) mod standby;

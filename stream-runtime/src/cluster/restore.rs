@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use super::plan::TaskId;
+use super::progress::{Pace, RestoreProgress, spoken, spoken_or_unknown};
 use crate::clock;
 use crate::error::Result;
 use crate::kafka::{Cluster, PartitionReader, RecordSink, StartOffset, TopicPartition};
@@ -24,6 +25,8 @@ use crate::store::{Batch, Store, Write};
 const BATCH: usize = 10_000;
 /// Records taken in one round, so that running tasks get their turn.
 const ROUND: usize = 10_000;
+/// How often it is looked how far shards have come.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How often progress is logged.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
@@ -37,6 +40,7 @@ pub(crate) struct Restores {
     /// Those at the end of their changelog whose task has others that are not.
     ended: Vec<RestoringShard>,
     last: usize,
+    looked: Instant,
 }
 
 struct RestoringShard {
@@ -51,7 +55,12 @@ struct RestoringShard {
     kept: Duration,
     batch: Batch,
     tail: Tail,
+    /// The offset of the first record, or that at which reading begins.
+    first_offset: i64,
     next_offset: i64,
+    /// Where the log ends, as far as is known.
+    known_end: Option<i64>,
+    pace: Pace,
     records: u64,
     /// Records without a key, which nobody of this program wrote.
     keyless: u64,
@@ -99,6 +108,7 @@ impl Restores {
             shards: Vec::new(),
             ended: Vec::new(),
             last: 0,
+            looked: clock::now(),
         }
     }
 
@@ -130,7 +140,8 @@ impl Restores {
             }
             // Asked for the beginning, librdkafka waits half a second for a leader that it does not know yet; at an offset
             // it begins at once. Where the log no longer has the first record, it says so.
-            starts.push((request.changelog.clone(), StartOffset::At(offset.unwrap_or(0))));
+            let from = offset.unwrap_or(0);
+            starts.push((request.changelog.clone(), StartOffset::At(from)));
             self.shards.push(RestoringShard {
                 task,
                 table,
@@ -141,7 +152,10 @@ impl Restores {
                 kept: request.kept,
                 batch: Batch::default(),
                 tail: Tail::default(),
-                next_offset: offset.unwrap_or(0),
+                first_offset: from,
+                next_offset: from,
+                known_end: None,
+                pace: Pace::from(from, now),
                 records: 0,
                 keyless: 0,
                 started: now,
@@ -178,6 +192,32 @@ impl Restores {
         !self.shards.is_empty()
     }
 
+    /// Looks how far the shards have come, a few times a second. True when it did.
+    pub(crate) fn look(&mut self) -> bool {
+        let now = clock::now();
+        if now.duration_since(self.looked) < LOOK_EVERY {
+            return false;
+        }
+        self.looked = now;
+        for shard in &mut self.shards {
+            let end = self
+                .reader
+                .as_ref()
+                .and_then(|reader| reader.known_end(&shard.at));
+            shard.known_end = end.or(shard.known_end);
+            shard.pace.note(shard.records, shard.next_offset, now);
+            shard.report_progress(now);
+        }
+        true
+    }
+
+    /// How far the shards of all tasks have come that are not restored yet.
+    pub(crate) fn progress(&self) -> impl Iterator<Item = (TaskId, RestoreProgress)> {
+        let now = clock::now();
+        let shards = self.shards.iter().chain(&self.ended);
+        shards.map(move |shard| (shard.task, shard.progress(now)))
+    }
+
     /// Applies what has arrived. Returns how many records that was, and the tasks whose last shard is now
     /// complete.
     pub(crate) fn step(&mut self) -> Result<(usize, Vec<Restored>)> {
@@ -196,9 +236,6 @@ impl Restores {
                 rebuilt.push(shard.at.clone());
             } else if shard.reached_end || shard.batch.len() >= BATCH {
                 shard.apply()?;
-            }
-            if !shard.reached_end {
-                shard.report_progress();
             }
         }
         if !rebuilt.is_empty() {
@@ -277,7 +314,10 @@ impl RestoringShard {
         self.store.clear(self.table)?;
         self.batch.clear();
         self.tail = Tail::default();
+        self.first_offset = 0;
         self.next_offset = 0;
+        self.records = 0;
+        self.pace = Pace::from(0, clock::now());
         self.truncated = false;
         Ok(())
     }
@@ -325,14 +365,46 @@ impl RestoringShard {
         Ok(false)
     }
 
-    fn report_progress(&mut self) {
-        let now = clock::now();
-        if now.duration_since(self.reported) < REPORT_EVERY {
+    fn progress(&self, now: Instant) -> RestoreProgress {
+        // What was read is certain, and what the broker said may be of a while ago.
+        let known_end = self.known_end.map(|end| end.max(self.next_offset));
+        let end = match self.reached_end {
+            true => Some(self.next_offset),
+            false => known_end,
+        };
+        RestoreProgress {
+            task: String::new(),
+            table: self.name.to_owned(),
+            changelog: self.at.topic.to_string(),
+            partition: self.at.partition,
+            records: self.records,
+            start: self.first_offset,
+            offset: self.next_offset,
+            end,
+            elapsed: now.saturating_duration_since(self.started),
+            rate: self.pace.rate(),
+            eta: match self.reached_end {
+                true => Some(Duration::ZERO),
+                false => self.pace.eta(end),
+            },
+        }
+    }
+
+    fn report_progress(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.reported) < REPORT_EVERY {
             return;
         }
         self.reported = now;
-        let rate = self.records as f64 / now.duration_since(self.started).as_secs_f64();
-        info!(changelog = %self.at, records = self.records, rate = rate as u64, "restoring");
+        let progress = self.progress(now);
+        let expected = progress.expected_records();
+        info!(
+            changelog = %self.at,
+            records = self.records,
+            of = %expected.map_or_else(|| "unknown".to_owned(), |records| records.to_string()),
+            rate = %format_args!("{:.0}/s", progress.rate),
+            eta = %spoken_or_unknown(progress.eta),
+            "restoring"
+        );
     }
 
     fn report_end(&self) {
@@ -345,7 +417,11 @@ impl RestoringShard {
         }
         if self.records > 0 {
             let took = clock::now().duration_since(self.started);
-            info!(changelog = %self.at, records = self.records, ?took, "restored");
+            let rate = self.records as f64 / took.as_secs_f64().max(0.001);
+            info!(
+                changelog = %self.at, records = self.records,
+                "restored in {} ({rate:.0}/s)", spoken(took)
+            );
         }
     }
 }
@@ -372,6 +448,9 @@ impl RecordSink for Shards<'_> {
         let Some(shard) = self.find(record.topic, record.partition) else {
             return;
         };
+        if shard.records == 0 {
+            shard.first_offset = record.offset;
+        }
         shard.next_offset = record.offset + 1;
         shard.records += 1;
         let Some(key) = record.key else {

@@ -1,8 +1,9 @@
 //! What a thread tells the rest of the process about itself.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::progress::RestoreProgress;
 pub(crate) use super::task::Stage;
 
 /// One task as others see it.
@@ -13,21 +14,33 @@ pub(crate) struct TaskStatus {
     pub stage: Stage,
 }
 
-/// The tasks of one thread; written by the thread when they change.
+/// The tasks of one thread and the shards they wait for; written by the thread when they change, and a few times a second
+/// while it restores.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ThreadStatus {
-    tasks: Arc<Mutex<Vec<TaskStatus>>>,
+    said: Arc<Mutex<Said>>,
     /// Records of changelogs that were read to restore tables.
     restored: Arc<AtomicU64>,
 }
 
+/// Said at once, so that whoever sees no shard of a task any more sees what became of the task.
+#[derive(Debug, Default)]
+struct Said {
+    tasks: Vec<TaskStatus>,
+    restoring: Vec<RestoreProgress>,
+}
+
 impl ThreadStatus {
-    pub(crate) fn set(&self, tasks: Vec<TaskStatus>) {
-        *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+    pub(crate) fn set(&self, tasks: Vec<TaskStatus>, restoring: Vec<RestoreProgress>) {
+        *self.said() = Said { tasks, restoring };
     }
 
     pub(crate) fn get(&self) -> Vec<TaskStatus> {
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.said().tasks.clone()
+    }
+
+    pub(crate) fn restoring(&self) -> Vec<RestoreProgress> {
+        self.said().restoring.clone()
     }
 
     pub(crate) fn add_restored(&self, records: usize) {
@@ -48,5 +61,9 @@ impl ThreadStatus {
                 Stage::Asking | Stage::Restoring | Stage::Running => None,
             })
             .collect()
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

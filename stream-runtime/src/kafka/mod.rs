@@ -295,6 +295,11 @@ pub(crate) trait PartitionReader {
     /// Gives what has arrived, at most about `max` records, without waiting, and every end of a partition
     /// that was reached. Returns how many records.
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize>;
+
+    /// The offset behind the last record of a partition, as far as the reader has been told: for display, since it
+    /// may be of a while ago, and open transactions may keep the reader before it. Asks nobody; `None` before anything
+    /// is known.
+    fn known_end(&self, at: &TopicPartition) -> Option<i64>;
 }
 
 /// What the broker says of a topic.

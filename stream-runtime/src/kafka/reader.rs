@@ -150,6 +150,10 @@ impl PartitionReader for RdKafkaPartitionReader {
         }
         failure.map_or(Ok(records), Err)
     }
+
+    fn known_end(&self, at: &TopicPartition) -> Option<i64> {
+        self.queue.high_watermark(&at.topic, at.partition)
+    }
 }
 
 /// Partitions whose reader waits at the last stable offset, and the high watermark that it waits for. It is the one

@@ -116,6 +116,10 @@ impl PartitionReader for Reader {
         }
         Ok(records)
     }
+
+    fn known_end(&self, at: &TopicPartition) -> Option<i64> {
+        Some(self.logs[&*at.topic].last()?.0 + 1)
+    }
 }
 
 const TASK: TaskId = TaskId {

@@ -18,6 +18,7 @@ use self::rebalance::Drain;
 use super::commit::{Bench, Commit, Stepped};
 use super::output::{Guarantee, Output};
 use super::plan::{Blueprints, TaskId};
+use super::progress::RestoreProgress;
 use super::restore::{RestoreRequest, Restores};
 use super::routes::Routes;
 use super::standby::{Standbys, TaskStores};
@@ -367,7 +368,11 @@ impl Thread {
         let (records, restored) = self.restores.step()?;
         self.status.add_restored(records);
         let any = records > 0 || !restored.is_empty();
+        let looked = self.restores.look();
         if restored.is_empty() {
+            if looked {
+                self.publish_status();
+            }
             return Ok(any);
         }
         for done in restored {
@@ -534,7 +539,11 @@ impl Thread {
             name: task.name().to_owned(),
             stage: task.stage.clone(),
         });
-        self.status.set(tasks.collect());
+        let restoring = self.restores.progress().map(|(id, progress)| RestoreProgress {
+            task: self.tasks.get(&id).map_or("", Task::name).to_owned(),
+            ..progress
+        });
+        self.status.set(tasks.collect(), restoring.collect());
     }
 }
 

@@ -40,6 +40,7 @@ fn the_end_behind_a_transaction_marker_is_the_offset_after_the_marker() {
 
     let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
     let places = [at(&topic, 0), at(&topic, 1)];
+    assert_eq!(reader.known_end(&places[0]), None, "nothing was fetched yet");
     reader
         .add(&places.clone().map(|at| (at, StartOffset::Beginning)))
         .expect("it reads");
@@ -52,6 +53,7 @@ fn the_end_behind_a_transaction_marker_is_the_offset_after_the_marker() {
     // Two records and two markers.
     assert_eq!(sink.end(&topic, 0), Some(4));
     assert_eq!(sink.end(&topic, 1), Some(0));
+    assert_eq!(places.clone().map(|at| reader.known_end(&at)), [Some(4), Some(0)]);
     let admin = setting.cluster.admin().expect("an admin client");
     assert_eq!(
         admin.offset_range(&places, SOON).expect("an answer"),

@@ -10,7 +10,7 @@ use super::positions::Alone;
 use super::{Kept, SOON, Setting, at, bootstrap, offset, send, settings, until, wake};
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{
-    ClientSettings, CommitOffset, OutgoingRecord, Producer as _, SendOutcome, StartOffset,
+    ClientSettings, CommitOffset, OutgoingRecord, SendOutcome, StartOffset,
     TransactionOutcome, TransactionalProducer,
 };
 
