@@ -55,6 +55,7 @@ fn a_restore_is_seen_with_its_end_and_reaches_it() {
     // Small batches, so that it takes many answers to read them again.
     let app = |bootstrap: &str| {
         program(&bench.id, bootstrap, [file::agent()])
+            .set("compression.type", "none")
             .set("batch.size", 16 * 1024)
             .set("fetch.message.max.bytes", 16 * 1024)
     };
