@@ -10,10 +10,13 @@
 //! * after a revoke nothing of the task is written; of lost partitions nothing is committed.
 
 mod commit;
+mod failures;
 pub(crate) mod plan;
+pub(crate) mod pulse;
 mod restore;
 mod routes;
 pub(crate) mod status;
 mod task;
 pub(crate) mod thread;
 mod waker;
+pub(crate) mod watchdog;
