@@ -198,8 +198,9 @@ fn why(task: &TaskLook, thread: &ThreadLook, blocked: bool) -> String {
             format!("agent `{agent}` is at {record} and awaits something that does not come")
         }
         Doing::BackingOff => {
+            let times = if *failures == 1 { "time" } else { "times" };
             format!(
-                "agent `{agent}` is at {record}, has failed on it {failures} times and waits for its next try"
+                "agent `{agent}` is at {record}, has failed on it {failures} {times} and waits for its next try"
             )
         }
         Doing::Sending => format!(
