@@ -16,6 +16,8 @@ mod broker_away;
 mod codecs;
 #[path = "embedded/commits.rs"]
 mod commits;
+#[path = "embedded/dead_letters.rs"]
+mod dead_letters;
 #[path = "embedded/errors.rs"]
 mod errors;
 #[path = "embedded/flow.rs"]
@@ -40,3 +42,5 @@ mod startup;
 mod stores;
 #[path = "embedded/topologies.rs"]
 mod topologies;
+#[path = "embedded/watchdog.rs"]
+mod watchdog;

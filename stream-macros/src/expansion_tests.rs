@@ -117,6 +117,19 @@ fn an_agent_with_everything_said() {
 }
 
 #[test]
+fn an_agent_with_dead_letters() {
+    let attribute = quote! {
+        topic = "orders", on_error = retry(times = 2, backoff = "1s", max = "1m", then = dead_letter("orders-failed")),
+    };
+    let item = quote! {
+        async fn ship(order: Order) -> Result<(), ShippingError> {
+            hand_over(order).await
+        }
+    };
+    check("agent_with_dead_letters.rs", agent(attribute, &item));
+}
+
+#[test]
 fn mistakes_leave_the_item_and_its_handle() {
     let agent = agent(
         quote!(topic = "orders", tpic = 3),

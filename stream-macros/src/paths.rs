@@ -42,8 +42,8 @@ runtime_paths! {
     Auto Json Postcard Raw Text
     Form Location NotAResult OnError Ownership Returned Verdict
     Table TableDefault TableEntry TableOptions declare_table
-    Topic TopicEntry TopicOptions
-    inventory run_record run_stream sink_function_must_return_nothing
+    Topic TopicDef TopicEntry TopicOptions
+    dead_letters inventory run_record run_stream sink_function_must_return_nothing
 }
 
 /// Where the attribute stands.

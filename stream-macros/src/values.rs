@@ -1,5 +1,7 @@
 //! The values of arguments: expressions in, checked values out, each mistake at the expression.
 
+use std::ops::RangeInclusive;
+
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::ext::IdentExt;
@@ -24,22 +26,30 @@ pub(crate) fn text(expr: &Expr) -> syn::Result<&LitStr> {
 }
 
 /// A whole number from 1 to the largest the broker's protocol has room for, or less.
-pub(crate) fn count<T: TryFrom<u32>>(expr: &Expr, largest: T) -> syn::Result<T>
+pub(crate) fn count<T: TryFrom<u32> + Copy>(expr: &Expr, largest: T) -> syn::Result<T>
 where
     u32: From<T>,
 {
-    let largest = u32::from(largest);
-    let number = match expr {
+    let number = whole_number(expr, 1..=u32::from(largest))?;
+    Ok(T::try_from(number).unwrap_or(largest))
+}
+
+/// A whole number of a range.
+pub(crate) fn whole_number(expr: &Expr, range: RangeInclusive<u32>) -> syn::Result<u32> {
+    let number: Option<u32> = match expr {
         Expr::Lit(ExprLit {
             lit: Lit::Int(number),
             ..
         }) => number.base10_parse().ok(),
         _ => None,
     };
-    number
-        .filter(|number| (1..=largest).contains(number))
-        .and_then(|number| T::try_from(number).ok())
-        .ok_or_else(|| mistake(expr, format_args!("expected a whole number from 1 to {largest}")))
+    number.filter(|number| range.contains(number)).ok_or_else(|| {
+        let (first, last) = range.into_inner();
+        mistake(
+            expr,
+            format_args!("expected a whole number from {first} to {last}"),
+        )
+    })
 }
 
 /// A path: no literal, no call.

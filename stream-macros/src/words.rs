@@ -26,9 +26,11 @@ pub(crate) const DEFAULT: &str = "default";
 // What `on_error` can be, and the keys of `retry(…)`.
 pub(crate) const STOP: &str = "stop";
 pub(crate) const SKIP: &str = "skip";
+pub(crate) const DEAD_LETTER: &str = "dead_letter";
 pub(crate) const RETRY: &str = "retry";
 pub(crate) const TIMES: &str = "times";
 pub(crate) const BACKOFF: &str = "backoff";
+pub(crate) const MAX: &str = "max";
 pub(crate) const THEN: &str = "then";
 
 // Codecs that come along.
@@ -46,7 +48,7 @@ pub(crate) const OF_TOPIC: &[&str] = &[
     INTERNAL, NAME, PARTITIONS, REPLICAS, RETENTION, COMPACT, KEY, VALUE, CONFIG,
 ];
 pub(crate) const OF_TABLE: &[&str] = &[NAME, VALUE, DEFAULT, CONFIG];
-pub(crate) const OF_RETRY: &[&str] = &[TIMES, BACKOFF, THEN];
+pub(crate) const OF_RETRY: &[&str] = &[TIMES, BACKOFF, MAX, THEN];
 
 /// The word of `known` that `written` was probably meant to be.
 ///

@@ -2,6 +2,7 @@
 
 pub use inventory;
 
+pub use crate::agent::dead_letter::dead_letters;
 pub use crate::agent::def::AgentParts;
 pub use crate::agent::extract::Incoming;
 pub use crate::agent::returned::{NotAResult, Returned, sink_function_must_return_nothing};

@@ -23,7 +23,7 @@ pub mod __private;
 
 pub use agent::{AgentDef, Event, Form, Key, OnError, Timestamp, TopicUse, Verdict};
 pub use app::settings::{BrokerAddress, Layer, ProcessingGuarantee, Settings, Size};
-pub use app::{App, Running};
+pub use app::{AgentFailures, App, Running};
 pub use cluster::progress::RestoreProgress;
 pub use cluster::standby::StandbyTask;
 pub use error::{Error, ErrorKind, Result};
@@ -58,6 +58,35 @@ pub use topology::Topology;
 #[cfg(feature = "embedded")]
 pub mod embedded {
     pub use crate::broker::{Broker, BrokerOptions, NewTopic};
+}
+
+/// The names of the headers that dead letters have beside their own.
+///
+/// A dead letter is a record that an agent gave up under `on_error = dead_letter`: its key, its value, its headers and
+/// its timestamp are what they were. The values of the headers named here are text: numbers in decimal, times in
+/// milliseconds since the Unix epoch.
+///
+/// ```
+/// use stream_runtime::dead_letter;
+/// use stream_runtime::prelude::*;
+///
+/// /// Tells of the dead letters of this program.
+/// #[agent(topic = "dead-letters")]
+/// async fn report(_bytes: Vec<u8>, headers: Headers) {
+///     let text = |name| String::from_utf8_lossy(headers.get(name).unwrap_or_default()).into_owned();
+///     println!("{} failed: {}", text(dead_letter::AGENT), text(dead_letter::MESSAGE));
+/// }
+///
+/// #[agent(topic = "orders", on_error = dead_letter)]
+/// async fn ship(order: u64) {
+///     println!("{order} is on its way");
+/// }
+/// # fn main() {}
+/// ```
+pub mod dead_letter {
+    pub use crate::agent::dead_letter::{
+        AGENT, APP, ATTEMPTS, ERROR, FAILED_AT, MESSAGE, OFFSET, PARTITION, REPLAYS, TIMESTAMP, TOPIC,
+    };
 }
 
 /// What programs use: `use stream_runtime::prelude::*;`.

@@ -19,10 +19,16 @@ pub(crate) fn keep() {
 
 /// Whether a line has all of these parts.
 pub(crate) fn has(parts: &[&str]) -> bool {
+    !lines(parts).is_empty()
+}
+
+/// The lines that have all of these parts.
+pub(crate) fn lines(parts: &[&str]) -> Vec<String> {
     let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
-    lines
+    let found = lines
         .iter()
-        .any(|line| parts.iter().all(|part| line.contains(part)))
+        .filter(|line| parts.iter().all(|part| line.contains(part)));
+    found.cloned().collect()
 }
 
 struct Keeper;

@@ -1,6 +1,7 @@
 //! What `#[agent(…)]` was given.
 
 use proc_macro2::TokenStream;
+use quote::ToTokens;
 use syn::{Expr, ExprLit, Ident, Lit, Path};
 
 use super::policy::Policy;
@@ -41,14 +42,21 @@ impl AgentArgs {
                 "name it, `#[agent(topic = \"orders\")]`, or the static that declares it, `topic = ORDERS`";
             errors.push(mistake_with_help(TokenStream::new(), "missing `topic`", help));
         }
+        let topic = args.value(words::TOPIC, TopicUse::read, errors);
+        let name = args.value(words::NAME, |expr| values::name(expr, "an agent"), errors);
+        let sinks = sinks(&args, errors);
+        let policy = args
+            .value(words::ON_ERROR, Policy::read, errors)
+            .unwrap_or_default();
+        if let Some(topic) = &topic {
+            policy.check(topic, errors);
+        }
         Self {
-            topic: args.value(words::TOPIC, TopicUse::read, errors),
-            name: args.value(words::NAME, |expr| values::name(expr, "an agent"), errors),
-            sinks: sinks(&args, errors),
+            topic,
+            name,
+            sinks,
             sink_key: args.key(words::SINK).or(args.key(words::SINKS)).cloned(),
-            policy: args
-                .value(words::ON_ERROR, Policy::read, errors)
-                .unwrap_or_default(),
+            policy,
             tables: args.value(words::TABLES, tables, errors).unwrap_or_default(),
         }
     }
@@ -86,7 +94,18 @@ fn tables(expr: &Expr) -> syn::Result<Vec<Path>> {
 }
 
 impl TopicUse {
-    fn read(expr: &Expr) -> syn::Result<Self> {
+    /// Whether both are the same text; two texts may still be one topic, which the registry finds.
+    pub(super) fn is_written_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Named(one), Self::Named(other)) => one == other,
+            (Self::Declared(one), Self::Declared(other)) => {
+                one.to_token_stream().to_string() == other.to_token_stream().to_string()
+            }
+            (Self::Named(_), Self::Declared(_)) | (Self::Declared(_), Self::Named(_)) => false,
+        }
+    }
+
+    pub(super) fn read(expr: &Expr) -> syn::Result<Self> {
         match expr {
             Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => values::name(expr, "a topic").map(Self::Named),
             _ => values::path(expr).cloned().map(Self::Declared).ok_or_else(|| {

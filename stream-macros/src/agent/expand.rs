@@ -11,7 +11,9 @@ use super::inputs::Form;
 use super::policy::{Policy, Verdict};
 use super::topics;
 use crate::item::FnItem;
-use crate::paths::{self, AgentDef, AgentEntry, AgentParts, AnyKey, OnError, Topic, inventory};
+use crate::paths::{
+    self, AgentDef, AgentEntry, AgentParts, AnyKey, OnError, Topic, TopicDef, dead_letters, inventory,
+};
 use crate::{docs, item, signature};
 
 /// The function, a handle that knows nothing, and the mistakes.
@@ -55,12 +57,14 @@ impl Agent<'_> {
         let visibility = &self.item.visibility;
         let named_sinks = self.output.named_sinks();
         let no_hidden_result = self.output.no_hidden_result(&self.item.signature.ident);
+        let named_dead_letters = self.policy.named_dead_letters();
         let parts = self.parts();
         quote! {
             /// What was declared.
             #visibility const fn agent() -> &'static #AgentDef {
                 #no_hidden_result
                 #named_sinks
+                #named_dead_letters
                 static __AGENT: #AgentDef = #AgentDef::__new(#parts);
                 &__AGENT
             }
@@ -171,22 +175,45 @@ impl ToTokens for Form {
     }
 }
 
+impl Policy {
+    /// The static of dead letters whose topic is named by a string.
+    fn named_dead_letters(&self) -> Option<TokenStream> {
+        let Verdict::DeadLetter(letters) = &self.then else {
+            return None;
+        };
+        let Some(TopicUse::Named(name)) = &letters.topic else {
+            return None;
+        };
+        let location = paths::location();
+        Some(quote! {
+            static __DEAD_LETTERS: #TopicDef = #TopicDef::__dead_letters(#name, #location);
+        })
+    }
+}
+
 impl ToTokens for Policy {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         use crate::paths::Verdict as Path;
         let Self {
             retries,
             backoff,
+            max,
             then,
         } = self;
         let then = match then {
             Verdict::Stop => quote!(#Path::Stop),
             Verdict::Skip => quote!(#Path::Skip),
+            Verdict::DeadLetter(letters) => match &letters.topic {
+                None => quote!(#Path::DeadLetter(#dead_letters)),
+                Some(TopicUse::Named(_)) => quote!(#Path::DeadLetter(|| &__DEAD_LETTERS)),
+                Some(TopicUse::Declared(path)) => quote!(#Path::DeadLetter(|| #path.def())),
+            },
         };
         tokens.extend(quote! {
             #OnError {
                 retries: #retries,
                 backoff: ::core::time::Duration::from_millis(#backoff),
+                max_backoff: ::core::time::Duration::from_millis(#max),
                 then: #then,
             }
         });

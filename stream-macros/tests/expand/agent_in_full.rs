@@ -61,6 +61,7 @@ impl price {
             on_error: ::stream_runtime::__private::OnError {
                 retries: 5u32,
                 backoff: ::core::time::Duration::from_millis(1000u64),
+                max_backoff: ::core::time::Duration::from_millis(60000u64),
                 then: ::stream_runtime::__private::Verdict::Skip,
             },
             start: |__start| ::stream_runtime::__private::run_record(

@@ -45,6 +45,7 @@ impl keep_red {
             on_error: ::stream_runtime::__private::OnError {
                 retries: 3u32,
                 backoff: ::core::time::Duration::from_millis(100u64),
+                max_backoff: ::core::time::Duration::from_millis(60000u64),
                 then: ::stream_runtime::__private::Verdict::Stop,
             },
             start: |__start| ::stream_runtime::__private::run_stream(

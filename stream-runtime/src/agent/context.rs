@@ -79,15 +79,21 @@ impl TaskContext {
 }
 
 /// Declared topics, their names on the broker and how many partitions they have there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TopicNames {
+    app: Arc<str>,
     names: Vec<(&'static str, Arc<str>, u32)>,
 }
 
 impl TopicNames {
-    /// `names`: declared name, name on the broker, partitions.
-    pub(crate) fn new(names: Vec<(&'static str, Arc<str>, u32)>) -> Self {
-        Self { names }
+    /// Those of the program `app`. `names`: declared name, name on the broker, partitions.
+    pub(crate) fn new(app: Arc<str>, names: Vec<(&'static str, Arc<str>, u32)>) -> Self {
+        Self { app, names }
+    }
+
+    /// The program's id.
+    pub(crate) fn app(&self) -> &str {
+        &self.app
     }
 
     /// The name on the broker; programs have few topics, so a walk is quicker than a hash.

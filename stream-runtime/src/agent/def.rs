@@ -1,5 +1,6 @@
 //! What `#[agent]` says about a function: one const descriptor, read by the registry and the topology.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::run::{AgentFuture, AgentStart};
@@ -83,7 +84,7 @@ pub type TopicUse = fn() -> &'static TopicDef;
 /// What happens when an agent returns an error or panics, and when a record does not decode.
 ///
 /// The failed record leaves nothing behind, no table write and no send. It is tried again `retries`
-/// times, waiting `backoff` before the first and twice as long before each further one (at most a minute);
+/// times, waiting `backoff` before the first and twice as long before each further one, `max_backoff` at most;
 /// a record that does not decode is not tried again, since it would not decode then either. After that the
 /// verdict holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,17 +93,54 @@ pub struct OnError {
     pub retries: u32,
     /// The wait before the first retry.
     pub backoff: Duration,
+    /// The longest wait before a retry.
+    pub max_backoff: Duration,
     /// What then happens.
     pub then: Verdict,
 }
 
 /// The end of a record that keeps failing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub enum Verdict {
     /// The task stops, loudly; the record stays unprocessed and its offset uncommitted.
     Stop,
     /// The record is logged and passed over.
     Skip,
+    /// The record is sent to this topic with what is known of the failure, logged, and passed over.
+    DeadLetter(TopicUse),
+}
+
+impl Verdict {
+    /// The topic of the dead letters, if there are to be any.
+    pub fn dead_letters(&self) -> Option<&'static TopicDef> {
+        match self {
+            Self::DeadLetter(topic) => Some(topic()),
+            Self::Stop | Self::Skip => None,
+        }
+    }
+}
+
+impl PartialEq for Verdict {
+    /// Topics are compared by their declared names.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Stop, Self::Stop) | (Self::Skip, Self::Skip) => true,
+            (Self::DeadLetter(one), Self::DeadLetter(other)) => one().name == other().name,
+            (Self::Stop | Self::Skip | Self::DeadLetter(_), _) => false,
+        }
+    }
+}
+
+impl Eq for Verdict {}
+
+impl fmt::Debug for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stop => f.write_str("Stop"),
+            Self::Skip => f.write_str("Skip"),
+            Self::DeadLetter(topic) => write!(f, "DeadLetter({})", topic().name),
+        }
+    }
 }
 
 impl OnError {
@@ -110,14 +148,31 @@ impl OnError {
     pub const DEFAULT: Self = Self {
         retries: 3,
         backoff: Duration::from_millis(100),
+        max_backoff: Duration::from_secs(60),
         then: Verdict::Stop,
     };
 
     /// The wait before retry number `attempt`, counted from 1.
     pub(crate) fn wait_before(&self, attempt: u32) -> Duration {
-        let doublings = attempt.saturating_sub(1).min(16);
+        let doublings = attempt.saturating_sub(1).min(31);
         self.backoff
             .saturating_mul(2_u32.pow(doublings))
-            .min(Duration::from_secs(60))
+            .min(self.max_backoff)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let policy = OnError {
+            backoff: Duration::from_millis(200),
+            max_backoff: Duration::from_secs(1),
+            ..OnError::DEFAULT
+        };
+        let waits = [1, 2, 3, 4, 5, 1000].map(|attempt| policy.wait_before(attempt).as_millis());
+        assert_eq!(waits, [200, 400, 800, 1000, 1000, 1000]);
     }
 }

@@ -14,7 +14,7 @@ thread_local! {
         inputs: Vec::new(),
         shards: RefCell::default(),
         outbox: RefCell::default(),
-        names: Arc::new(TopicNames::default()),
+        names: Arc::new(TopicNames::new("(a test)".into(), Vec::new())),
         open: Cell::new(None),
         failure: RefCell::new(None),
         max_record_bytes: usize::MAX,

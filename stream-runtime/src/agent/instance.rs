@@ -87,6 +87,23 @@ impl Failure {
     pub(crate) fn may_pass(&self) -> bool {
         !matches!(self, Self::Undecodable(_))
     }
+
+    /// What happened, in a word.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Undecodable(_) => "decode",
+            Self::Error(_) | Self::Ended => "error",
+            Self::Panic(_) => "panic",
+        }
+    }
+
+    /// What was said about it.
+    pub(crate) fn message(&self) -> String {
+        match self {
+            Self::Undecodable(message) | Self::Error(message) | Self::Panic(message) => message.clone(),
+            Self::Ended => self.to_string(),
+        }
+    }
 }
 
 impl fmt::Display for Failure {

@@ -5,6 +5,7 @@
 //! record. Not here: which record comes next, what follows a failure, commits (all in `cluster`).
 
 pub(crate) mod context;
+pub(crate) mod dead_letter;
 pub(crate) mod def;
 pub(crate) mod detached;
 pub(crate) mod extract;

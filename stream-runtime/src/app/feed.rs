@@ -117,27 +117,33 @@ pub(crate) fn send_lines(
     deliver(producer.as_mut())
 }
 
-/// Queues one record, waiting while the producer is full.
+/// Queues a record of this key and value, waiting while the producer is full.
 pub(crate) fn send(
     producer: &mut dyn Producer,
     topic: &Arc<str>,
     key: Option<&[u8]>,
     value: &[u8],
 ) -> Result<()> {
+    let record = OutgoingRecord {
+        topic,
+        partition: None,
+        key,
+        value: Some(value),
+        headers: &[],
+        timestamp: None,
+    };
+    queue(producer, record)
+}
+
+/// Queues a record, waiting while the producer is full.
+pub(crate) fn queue(producer: &mut dyn Producer, record: OutgoingRecord<'_>) -> Result<()> {
     loop {
-        let outcome = producer.send(OutgoingRecord {
-            topic,
-            partition: None,
-            key,
-            value: Some(value),
-            headers: &[],
-            timestamp: None,
-        });
-        match outcome {
+        match producer.send(record) {
             SendOutcome::Queued => return Ok(()),
             SendOutcome::Refused(reason) => {
                 return Err(Error::broker(format!(
-                    "a record for topic `{topic}` was refused: {reason}"
+                    "a record for topic `{}` was refused: {reason}",
+                    record.topic
                 )));
             }
             SendOutcome::Full => {

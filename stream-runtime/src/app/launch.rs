@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::running::{Parts, Running};
 use super::settings::{BrokerAddress, ProcessingGuarantee, Settings};
+use super::watchdog::Lookout;
 use super::{App, changelogs, topics};
 use crate::agent::context::TopicNames;
 use crate::clock;
@@ -231,6 +232,10 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         )
     });
     let threads = threads.collect::<Result<Vec<_>>>()?;
+    let watched = threads
+        .iter()
+        .map(|thread| (thread.name().to_owned(), thread.status().clone()));
+    let lookout = Lookout::start(settings.stuck_after, watched.collect())?;
     Ok(Running::new(Parts {
         id,
         topology,
@@ -239,6 +244,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         admin,
         threads,
         standbys,
+        lookout,
         changed,
         program,
     }))
@@ -272,7 +278,7 @@ fn names(topology: &Topology, plan: &TopicPlan) -> TopicNames {
         .iter()
         .zip(&plan.topic_partitions)
         .map(|(topic, count)| (topic.declared, Arc::clone(&topic.name), *count));
-    TopicNames::new(names.collect())
+    TopicNames::new(Arc::clone(&topology.app), names.collect())
 }
 
 /// What the tasks are made of.

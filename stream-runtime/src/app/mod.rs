@@ -3,14 +3,21 @@
 //! Not here: the command line ([`crate::cli`]).
 
 mod changelogs;
+mod dead_letters;
+mod failures;
 mod feed;
 mod launch;
 mod running;
 pub(crate) mod settings;
 mod topics;
+mod watchdog;
 
 use std::time::Duration;
 
+pub(crate) use dead_letters::{
+    Letter, Letters, Replay, ReplayReport, list as list_dead_letters, replay as replay_dead_letters,
+};
+pub use failures::AgentFailures;
 pub(crate) use feed::{Demo, Feed, deliver, send};
 use launch::{Cancel, LaunchRequest};
 pub(crate) use launch::{Connection, connection};

@@ -9,6 +9,7 @@ use tracing::{error, info};
 
 use super::launch::{Cancel, Connection, LaunchRequest, launch};
 use super::settings::Settings;
+use super::watchdog::Lookout;
 use super::{App, feed};
 use crate::clock;
 use crate::cluster::progress::RestoreProgress;
@@ -52,6 +53,7 @@ pub(super) struct Parts {
     pub plan: TopicPlan,
     pub threads: Vec<ThreadHandle>,
     pub standbys: Option<StandbyHandle>,
+    pub lookout: Lookout,
     /// Notified when a thread ends or a task stops.
     pub changed: Arc<Notify>,
     #[expect(dead_code, reason = "sends from outside agents work as long as it lives")]
@@ -65,7 +67,7 @@ impl Running {
         Self { parts: Some(parts) }
     }
 
-    fn parts(&self) -> &Parts {
+    pub(super) fn parts(&self) -> &Parts {
         self.parts
             .as_ref()
             .expect("a worker has its parts until it is stopped, which takes it")

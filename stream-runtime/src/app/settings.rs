@@ -201,6 +201,10 @@ settings! {
     /// How long a stopping worker takes to finish records, commit and leave the group before it goes anyway.
     shutdown_timeout: Duration = "30s",
 
+    /// How long a task that has records to process may finish none before the log names it, the record it is at and
+    /// what keeps it. It is named again whenever the time has doubled.
+    stuck_after: Duration = "30s",
+
     /// Reserved: there are no web pages yet, and giving a port is an error.
     web_port: Option<u16> = "",
 }

@@ -15,7 +15,8 @@ pub(super) fn listing(topology: &Topology) -> Listing {
     let topic = |at: &usize| Value::from(&*topology.topics[*at].name);
     let mut listing = Listing::new("Agents", &["agent", "reads", "writes", "tables", "description"]);
     for agent in &topology.agents {
-        let mut writes: Vec<usize> = agent.sinks.iter().chain(&agent.sends).copied().collect();
+        let writes = agent.sinks.iter().chain(&agent.sends).chain(&agent.dead_letters);
+        let mut writes: Vec<usize> = writes.copied().collect();
         writes.sort_unstable();
         writes.dedup();
         let tables = agent.tables.iter().map(|table| topology.tables[*table].def.name);

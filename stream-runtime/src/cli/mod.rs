@@ -9,6 +9,7 @@ mod agents;
 mod banner;
 mod broker;
 mod completion;
+mod dlq;
 mod flags;
 mod listing;
 mod log;
@@ -70,6 +71,9 @@ enum Command {
     Topology(topology::Flags),
     /// Send records to a topic or an agent
     Send(send::Flags),
+    /// List records that agents gave up, and send them back to where they came from
+    #[command(subcommand)]
+    Dlq(dlq::Command),
     /// Serve the embedded development broker, alone, until Ctrl-C
     Broker(broker::Flags),
     /// List the settings, their values and where those come from
@@ -193,6 +197,10 @@ impl Cli {
             Some(Command::Send(send)) => {
                 let settings = settings_of(&program, flags, screen)?;
                 send::run(&program, &settings, send)
+            }
+            Some(Command::Dlq(dlq)) => {
+                let settings = settings_of(&program, flags, screen)?;
+                dlq::run(&program, &settings, dlq, screen)
             }
             Some(Command::Broker(broker)) => {
                 let settings = settings_of(&program, flags, screen)?;

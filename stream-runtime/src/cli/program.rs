@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::restores;
 use crate::app::settings::{BrokerAddress, Layer, Settings};
-use crate::app::{self, App, Connection, TopicsReport};
+use crate::app::{self, App, Connection, Letters, Replay, ReplayReport, TopicsReport};
 use crate::cluster::thread::Rows;
 use crate::error::{Error, Result};
 use crate::topology::Topology;
@@ -36,6 +36,12 @@ pub(super) trait Program: Sized {
 
     /// Compares the program's topics with those on the broker.
     fn topics(&self, settings: &Settings, action: TopicsAction) -> Result<TopicsReport>;
+
+    /// The newest of the program's dead letters in a topic, `limit` at most.
+    fn dead_letters(&self, settings: &Settings, topic: &Arc<str>, limit: usize) -> Result<Letters>;
+
+    /// Sends dead letters back to where they came from.
+    fn replay(&self, settings: &Settings, topic: &Arc<str>, replay: &Replay) -> Result<ReplayReport>;
 }
 
 /// How a worker is run, beside its settings.
@@ -151,6 +157,16 @@ impl Program for App {
             TopicsAction::Check => app::check_topics(&topology, settings, admin.as_ref()),
             TopicsAction::Create => app::create_topics(&topology, settings, admin.as_ref()),
         }
+    }
+
+    fn dead_letters(&self, settings: &Settings, topic: &Arc<str>, limit: usize) -> Result<Letters> {
+        let connection = client(App::id(self), settings)?;
+        app::list_dead_letters(&connection, App::id(self), topic, limit)
+    }
+
+    fn replay(&self, settings: &Settings, topic: &Arc<str>, replay: &Replay) -> Result<ReplayReport> {
+        let connection = client(App::id(self), settings)?;
+        app::replay_dead_letters(&connection, App::id(self), topic, replay)
     }
 }
 

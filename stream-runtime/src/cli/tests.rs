@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::*;
+use crate::agent::dead_letter::{Provenance, dead_letters};
 use crate::agent::def::AgentParts;
-use crate::agent::{AgentDef, Form, OnError};
-use crate::app::TopicsReport;
+use crate::agent::{AgentDef, Form, OnError, Verdict};
 use crate::app::settings::Layer;
+use crate::app::{Letter, Letters, Replay, ReplayReport, TopicsReport};
 use crate::cluster::thread::Rows;
 use crate::kafka::TopicSpec;
 use crate::record::Location;
@@ -71,11 +73,21 @@ static COUNTER: AgentDef = AgentDef::__new(AgentParts {
     ..PLAIN
 });
 
+static CHECK: AgentDef = AgentDef::__new(AgentParts {
+    name: "check_colors",
+    on_error: OnError {
+        then: Verdict::DeadLetter(dead_letters),
+        ..OnError::DEFAULT
+    },
+    ..PLAIN
+});
+
 /// A program that notes what it is asked for.
 #[derive(Debug)]
 struct Colors {
     code: Layer,
     demo: bool,
+    gives_up: bool,
     asked: Rc<RefCell<Vec<String>>>,
 }
 
@@ -100,12 +112,11 @@ impl Program for Colors {
 
     fn topology(&self) -> Result<Topology> {
         let table = TableEntry::__new(|| COUNT.def(), || Table::__open(&COUNT));
-        Topology::build(
-            "colors",
-            &[&FILTER, &COUNTER],
-            &[OUTPUT.def(), COLORS.def()],
-            &[table],
-        )
+        let agents: &[_] = match self.gives_up {
+            true => &[&FILTER, &COUNTER, &CHECK],
+            false => &[&FILTER, &COUNTER],
+        };
+        Topology::build("colors", agents, &[OUTPUT.def(), COLORS.def()], &[table])
     }
 
     fn run_worker(self, settings: &Settings, options: WorkerOptions) -> Result<Rows> {
@@ -159,6 +170,48 @@ impl Program for Colors {
             complaints: Vec::new(),
         })
     }
+
+    fn dead_letters(&self, _: &Settings, topic: &Arc<str>, limit: usize) -> Result<Letters> {
+        self.ask(format!("dead letters of {topic}, {limit} at most"));
+        Ok(Letters {
+            letters: vec![letter()],
+            ..Letters::default()
+        })
+    }
+
+    fn replay(&self, _: &Settings, topic: &Arc<str>, replay: &Replay) -> Result<ReplayReport> {
+        self.ask(format!("replay {topic} {replay:?}"));
+        Ok(ReplayReport {
+            letters: if replay.dry_run {
+                vec![letter()]
+            } else {
+                Vec::new()
+            },
+            ..ReplayReport::default()
+        })
+    }
+}
+
+fn letter() -> Letter {
+    Letter {
+        partition: 2,
+        offset: 17,
+        key: Some(b"red".to_vec()),
+        provenance: Provenance {
+            app: "colors".to_owned(),
+            agent: "filter_colors".to_owned(),
+            topic: "input".to_owned(),
+            partition: 1,
+            offset: 4,
+            timestamp: Some(5),
+            error: "panic".to_owned(),
+            message: "no\nsuch colour".to_owned(),
+            attempts: 3,
+            failed_at: 1_769_860_805_000,
+            replays: 1,
+        },
+        replayed: false,
+    }
 }
 
 /// What came of a command line.
@@ -175,6 +228,7 @@ fn program(demo: bool) -> Colors {
     Colors {
         code,
         demo,
+        gives_up: false,
         asked: Rc::default(),
     }
 }
@@ -185,7 +239,17 @@ fn read(program: &Colors, line: &str) -> std::result::Result<Cli, clap::Error> {
 }
 
 fn run(line: &str) -> Seen {
-    let program = program(true);
+    // The one that has dead letters is asked for them.
+    run_as(
+        Colors {
+            gives_up: line.starts_with("dlq"),
+            ..program(true)
+        },
+        line,
+    )
+}
+
+fn run_as(program: Colors, line: &str) -> Seen {
     let asked = Rc::clone(&program.asked);
     let cli = read(&program, line).expect("the command line is right");
     let mut printed = Vec::new();
@@ -519,4 +583,59 @@ fn boxes_have_their_title_in_the_edge() {
 └───────┴───────┘
 "
     );
+}
+
+#[test]
+fn dead_letters_are_listed() {
+    assert_eq!(
+        asked("dlq list --limit 7"),
+        ["dead letters of colors-dead-letters, 7 at most"]
+    );
+    assert_eq!(
+        asked("dlq list dead-letters"),
+        ["dead letters of colors-dead-letters, 100 at most"]
+    );
+    let error = run_as(program(true), "dlq list")
+        .outcome
+        .expect_err("it has none");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("on_error = dead_letter"), "{error}");
+    assert_eq!(
+        asked("dlq list elsewhere"),
+        ["dead letters of elsewhere, 100 at most"]
+    );
+    assert_eq!(
+        printed("dlq list"),
+        "\
+partition  offset  failed at            agent          from              error  attempts  replays  replayed  message
+2          17      2026-01-31 12:00:05  filter_colors  input/1 offset 4  panic  3         1        no        no such colour
+"
+    );
+    let json: serde_json::Value = serde_json::from_str(&printed("dlq list --json")).expect("JSON");
+    assert_eq!(json[0]["from_topic"], "input");
+    assert_eq!(json[0]["key"], "red");
+    assert_eq!(json[0]["message"], "no\nsuch colour");
+}
+
+#[test]
+fn dead_letters_are_replayed() {
+    let seen = asked(
+        "dlq replay --agent filter_colors --topic input --partition 2 --from-offset 5 --limit 1 --again",
+    );
+    for part in [
+        "replay colors-dead-letters",
+        "agent: Some(\"filter_colors\")",
+        "source: Some(\"input\")",
+        "partition: Some(2)",
+        "from_offset: Some(5)",
+        "limit: Some(1)",
+        "again: true",
+        "dry_run: false",
+    ] {
+        assert!(seen[0].contains(part), "{part}: {seen:?}");
+    }
+    assert!(printed("dlq replay --dry-run").contains("input/1 offset 4"));
+    assert_eq!(printed("dlq replay"), "");
+    assert!(refused("dlq replay --from-offset 5").contains("--partition"));
+    assert!(refused("dlq").contains("Usage: colors dlq"));
 }

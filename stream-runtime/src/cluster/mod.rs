@@ -12,9 +12,11 @@
 mod commit;
 mod crash;
 mod cut;
+mod failures;
 pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod progress;
+pub(crate) mod pulse;
 mod restore;
 mod routes;
 pub(crate) mod standby;
@@ -22,3 +24,4 @@ pub(crate) mod status;
 mod task;
 pub(crate) mod thread;
 mod waker;
+pub(crate) mod watchdog;

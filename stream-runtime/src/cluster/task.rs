@@ -14,12 +14,13 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tracing::{debug, error, warn};
+use tracing::debug;
 
 use super::cut::Cut;
+use super::failures::{self, Follow};
 use super::plan::{Blueprint, TaskId};
+use super::pulse::{Doing, Pulse};
 use super::waker::TaskWaker;
-use crate::agent::Verdict;
 use crate::agent::context::{Entered, TaskContext, TopicNames};
 use crate::agent::input::InputBuffer;
 use crate::agent::instance::{Failure, Instance, Polled};
@@ -100,6 +101,7 @@ pub(crate) struct Task {
     anchors: bool,
     /// What restores found behind the last cut, to be put right by the next commit.
     repair: Batch,
+    pulse: Arc<Pulse>,
 }
 
 impl Task {
@@ -152,11 +154,35 @@ impl Task {
             readers,
             open: None,
             waker: TaskWaker::new(wake),
+            pulse: Pulse::new(
+                id.partition,
+                &blueprint.inputs,
+                blueprint.agents.iter().map(|(def, _)| def.name),
+            ),
         }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.context.name
+    }
+
+    /// What it shows of itself between two turns of its thread.
+    pub(crate) fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    /// Shows where it stands at the end of a turn.
+    pub(crate) fn show(&self) {
+        let waiting = self.context.inputs.iter().map(|buffer| buffer.borrow().len());
+        let doing = match &self.open {
+            Some(open) if open.retry_at.is_some() => Doing::BackingOff,
+            Some(_) => Doing::Awaiting,
+            None if self.context.outbox.borrow().has_sealed() => Doing::Sending,
+            None if self.hold => Doing::Holding,
+            None => Doing::Nothing,
+        };
+        let failures = self.open.as_ref().map_or(0, |open| open.failures);
+        self.pulse.stands(doing, waiting.sum(), failures);
     }
 
     /// The store, for restore.
@@ -314,6 +340,8 @@ impl Task {
             return false;
         };
         self.context.open.set(Some(input));
+        let offset = self.context.with_open(|record| record.offset);
+        self.pulse.opened(input, offset.unwrap_or_default());
         self.open = Some(Open {
             input,
             turn: 0,
@@ -358,7 +386,10 @@ impl Task {
             self.close_record();
             return None;
         };
-        match self.instances[instance].poll(cx) {
+        self.pulse.polling(instance);
+        let polled = self.instances[instance].poll(cx);
+        self.pulse.polled();
+        match polled {
             Polled::Done => {
                 self.next_turn();
                 None
@@ -399,6 +430,7 @@ impl Task {
         if let Some(open) = self.open.take() {
             self.context.inputs[open.input].borrow_mut().pop();
             self.context.open.set(None);
+            self.pulse.closed();
         }
     }
 
@@ -406,33 +438,20 @@ impl Task {
     fn agent_failed(&mut self, instance: usize, failure: &Failure) -> Option<Ran> {
         self.undo_agent();
         let def = self.instances[instance].def;
-        let at = self.open_record();
         let open = self.open.as_mut()?;
         open.waiting = false;
         open.failures += 1;
-        let attempt = open.failures;
-        if failure.may_pass() && attempt <= def.on_error.retries {
-            let wait = def.on_error.wait_before(attempt);
-            let retry_at = clock::now() + wait;
-            open.retry_at = Some(retry_at);
-            warn!(agent = def.name, record = %at, attempt, ?wait, "{failure}; trying again");
-            return Some(Ran::BackingOff(retry_at));
-        }
-        match def.on_error.then {
-            Verdict::Skip => {
-                warn!(agent = def.name, record = %at, "{failure}; the record is skipped");
+        match failures::follow(&self.context, &self.pulse, instance, def, failure, open.failures) {
+            Follow::TryAgain(wait) => {
+                let retry_at = clock::now() + wait;
+                open.retry_at = Some(retry_at);
+                Some(Ran::BackingOff(retry_at))
+            }
+            Follow::PassOver => {
                 self.next_turn();
                 None
             }
-            Verdict::Stop => {
-                let reason = format!(
-                    "agent `{}` cannot process the record at {at}: {failure}. Its task {} has stopped; \
-                     nothing is skipped or lost. Mend the agent or the record and start again, or let the agent pass \
-                     over such records with `on_error = skip`",
-                    def.name,
-                    self.name()
-                );
-                error!("{reason}");
+            Follow::Stop(reason) => {
                 // What was done before this record is a cut, and is still committed.
                 self.undo_record();
                 self.open = None;
@@ -441,13 +460,6 @@ impl Task {
                 Some(Ran::Stopped)
             }
         }
-    }
-
-    /// `topic/partition at offset n`.
-    fn open_record(&self) -> String {
-        self.context
-            .with_open(|record| format!("{}/{} offset {}", record.topic, record.partition, record.offset))
-            .unwrap_or_default()
     }
 
     fn undo_agent(&self) {
@@ -474,7 +486,7 @@ impl Task {
             self.instances[instance].abort();
             debug!(
                 task = self.name(),
-                record = self.open_record(),
+                record = failures::place(&self.context),
                 "given up before it was done"
             );
         }

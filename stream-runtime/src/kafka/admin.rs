@@ -8,7 +8,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -259,6 +259,29 @@ impl Admin for RdKafkaAdmin {
         in_order(partitions, &committed_in(&list)).map_err(|code| {
             let what = format!("the offsets of group {group} were not read");
             self.failure(&what, timeout, KafkaError::OffsetFetch(code))
+        })
+    }
+
+    fn commit_offsets(&self, group: &str, offsets: &[CommitOffset]) -> Result<()> {
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for offset in offsets {
+            let mut element = list.add_partition(&offset.at.topic, offset.at.partition);
+            let set = element.set_offset(Offset::Offset(offset.offset));
+            set.expect("an offset of a record can be represented");
+            element.set_metadata(&offset.metadata);
+        }
+        let places = || named(offsets.iter().map(|offset| &offset.at));
+        // Nothing to commit is an error to librdkafka.
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let committed = self.group(group)?.commit(&list, CommitMode::Sync);
+        committed.map_err(|error| {
+            Error::broker(format!(
+                "the offsets of {} were not stored for group `{group}`, which must have no members",
+                places()
+            ))
+            .with_source(error)
         })
     }
 }

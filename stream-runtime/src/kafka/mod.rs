@@ -364,6 +364,9 @@ pub(crate) trait Admin: Send + Sync {
         let committed = self.committed_offsets(group, partitions, timeout)?;
         Ok(committed.into_iter().map(|found| Some(found?.offset)).collect())
     }
+
+    /// Commits offsets for a group that has no members. Waits until the broker has stored them.
+    fn commit_offsets(&self, group: &str, offsets: &[CommitOffset]) -> Result<()>;
 }
 
 /// How clients reach the cluster and who they are.

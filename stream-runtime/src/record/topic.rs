@@ -46,6 +46,29 @@ pub struct TopicDef {
     pub location: Location,
 }
 
+impl TopicDef {
+    /// The topic of this name as those use it who put dead letters there: bytes, whatever the topic is declared as.
+    #[doc(hidden)]
+    pub const fn __dead_letters(name: &'static str, location: Location) -> Self {
+        Self {
+            name,
+            ident: "",
+            ownership: Ownership::External,
+            partitions: None,
+            replicas: None,
+            retention_ms: None,
+            compact: false,
+            config: &[],
+            key: TypeInfo::of::<AnyKey>(),
+            key_codec: AnyKeyCodec::NAME,
+            value: TypeInfo::of::<Vec<u8>>(),
+            value_codec: "raw",
+            doc: "",
+            location,
+        }
+    }
+}
+
 /// The part of a declaration that is not types: what `#[topic]` was given.
 #[derive(Debug, Clone, Copy)]
 pub struct TopicOptions {

@@ -9,27 +9,34 @@ use std::ptr;
 use super::problems::Problems;
 use super::{AgentNode, TopicNode, knows_keys, names};
 use crate::agent::AgentDef;
-use crate::record::topic::TopicDef;
+use crate::agent::dead_letter::dead_letters;
+use crate::record::topic::{Ownership, TopicDef};
 use crate::record::{Location, TypeInfo};
 
 /// All uses of one declared name; there is at least one.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Uses {
     /// The `#[topic]` statics of this name: one, or there is an error.
     declarations: Vec<&'static TopicDef>,
     /// By strings: the agent and what it takes the topic for.
     by_string: Vec<(usize, &'static TopicDef)>,
+    /// By agents whose dead letters go there: bytes, which agree with every type.
+    dead_letters: Vec<&'static TopicDef>,
 }
 
 impl Uses {
-    /// The declaration, else a use by a string; one that knows the keys, if there is one.
+    /// The declaration, else the program's own topic for dead letters, else a use by a string; one that knows the
+    /// keys, if there is one.
     pub(super) fn best(&self) -> &'static TopicDef {
         let uses = || self.by_string.iter().map(|(_, def)| *def);
+        let dead_letters = || self.dead_letters.iter().copied();
         self.declarations
             .first()
             .copied()
+            .or_else(|| dead_letters().find(|def| def.ownership == Ownership::Internal))
             .or_else(|| uses().find(|def| knows_keys(def)))
             .or_else(|| uses().next())
+            .or_else(|| dead_letters().next())
             .expect("a topic is in the list because something uses it")
     }
 }
@@ -43,12 +50,20 @@ pub(super) fn gather(agents: &[&'static AgentDef], topics: &[&'static TopicDef])
     });
     let declared = topics.iter().map(|&def| (None, def));
     for (agent, def) in declared.chain(of_agents) {
-        let uses = by_name.entry(def.name).or_insert_with(|| Uses {
-            declarations: Vec::new(),
-            by_string: Vec::new(),
-        });
+        let uses = by_name.entry(def.name).or_default();
         match agent {
             Some(agent) if def.ident.is_empty() => uses.by_string.push((agent, def)),
+            _ if uses.declarations.iter().any(|known| ptr::eq(*known, def)) => {}
+            _ => uses.declarations.push(def),
+        }
+    }
+    for def in agents
+        .iter()
+        .filter_map(|agent| agent.on_error.then.dead_letters())
+    {
+        let uses = by_name.entry(def.name).or_default();
+        match def.ident {
+            "" => uses.dead_letters.push(def),
             _ if uses.declarations.iter().any(|known| ptr::eq(*known, def)) => {}
             _ => uses.declarations.push(def),
         }
@@ -81,6 +96,42 @@ pub(super) fn check(topics: &[Uses], agents: &[&'static AgentDef], problems: &mu
             .map(|(agent, def)| Use::by(agents[*agent], def));
         let all: Vec<Use> = all.into_iter().chain(by_string).collect();
         check_one(&all, problems);
+    }
+}
+
+/// Reports dead letters that would come back to the agent that gave them up, and those that were meant for the
+/// program's own topic and would go to one of others.
+pub(super) fn check_dead_letters(agents: &[AgentNode], topics: &[TopicNode], problems: &mut Problems) {
+    for agent in agents {
+        let Some(letters) = agent.dead_letters else {
+            continue;
+        };
+        let who = agent_at(agent.def.name, agent.def.location);
+        let topic = &topics[letters];
+        if letters == agent.input {
+            problems.report(format!(
+                "{who} sends its dead letters to the topic that it reads, `{}`, and would fail on them for ever: name \
+                 another, `on_error = dead_letter(\"…\")`",
+                topic.declared
+            ));
+        }
+        if topic.def.compact {
+            problems.report(format!(
+                "{who} sends its dead letters to topic `{}`, which is compacted ({}): of those of one key the last alone \
+                 would be kept; declare it without `compact`",
+                topic.declared, topic.def.location
+            ));
+        }
+        let of_program = agent.def.on_error.then.dead_letters();
+        if of_program.is_some_and(|def| ptr::eq(def, dead_letters()))
+            && topic.ownership == Ownership::External
+        {
+            problems.report(format!(
+                "{who} sends its dead letters to the program's own topic `{}`, which is declared as a topic of others \
+                 ({}): declare it as `#[topic(internal)]`, or name it, `on_error = dead_letter(\"{0}\")`",
+                topic.declared, topic.def.location
+            ));
+        }
     }
 }
 

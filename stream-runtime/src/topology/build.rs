@@ -42,6 +42,7 @@ impl Topology {
         names::check_tables(&tables, &mut problems);
         names::check_on_broker(app, &topics, &tables, &mut problems);
         agree::check_forwarded_keys(&agents, &topics, &mut problems);
+        agree::check_dead_letters(&agents, &topics, &mut problems);
 
         let mut topology = Self {
             app: app.into(),
@@ -61,7 +62,7 @@ impl Topology {
     fn connect(&mut self) {
         for (at, agent) in self.agents.iter().enumerate() {
             self.topics[agent.input].read_by.push(at);
-            for &topic in agent.sinks.iter().chain(&agent.sends) {
+            for &topic in agent.sinks.iter().chain(&agent.sends).chain(&agent.dead_letters) {
                 let written_by = &mut self.topics[topic].written_by;
                 if written_by.last() != Some(&at) {
                     written_by.push(at);
@@ -131,6 +132,7 @@ fn agent_nodes(agents: &[&'static AgentDef], topics: &[TopicNode], tables: &[Tab
                 sinks: sorted(def.sinks.iter().map(|sink| by_name[sink().name])),
                 sends: sorted(mentioned(def, &topic_statics)),
                 tables: sorted(mentioned(def, &table_statics).chain(named_tables)),
+                dead_letters: def.on_error.then.dead_letters().map(|topic| by_name[topic.name]),
                 sub_topology: 0,
             }
         })

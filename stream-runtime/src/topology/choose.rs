@@ -21,6 +21,7 @@ pub(crate) fn used_by(
             std::iter::once(&agent.input)
                 .chain(agent.sinks)
                 .map(|topic| topic())
+                .chain(agent.on_error.then.dead_letters())
         })
     };
     let mentioned = mentioned(agents, topics.iter().map(|def| (def.ident, def.location.module)));

@@ -26,6 +26,9 @@ impl Topology {
         for line in &drawing.lines {
             text += &match line {
                 Line::Flow(from, to) => format!("  {from} -> {to};\n"),
+                Line::DeadLetters(from, to) => {
+                    format!("  {from} -> {to} [style=dashed, label=\"dead letters\", fontsize=9];\n")
+                }
                 Line::State(agent, table) => format!("  {agent} -> {table} [dir=none, style=dashed];\n"),
             };
         }

@@ -42,6 +42,8 @@ pub(super) enum Shape {
 pub(super) enum Line {
     /// Records flow.
     Flow(String, String),
+    /// Records go that an agent gave up.
+    DeadLetters(String, String),
     /// An agent uses a table.
     State(String, String),
 }
@@ -88,7 +90,7 @@ impl Topology {
         }
     }
 
-    /// By agent: what it reads, what it writes, what it keeps.
+    /// By agent: what it reads, what it writes, what it gives up, what it keeps.
     fn lines(&self, topics: &[Node], agents: &[Node], tables: &[Node]) -> Vec<Line> {
         let mut lines = Vec::new();
         for (agent, node) in self.agents.iter().zip(agents) {
@@ -100,6 +102,8 @@ impl Topology {
                     .into_iter()
                     .map(|at| Line::Flow(id(), topics[at].id.clone())),
             );
+            let dead_letters = agent.dead_letters.into_iter();
+            lines.extend(dead_letters.map(|at| Line::DeadLetters(id(), topics[at].id.clone())));
             lines.extend(
                 agent
                     .tables

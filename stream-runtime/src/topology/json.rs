@@ -1,5 +1,7 @@
 //! The topology for other programs.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::{AgentNode, SubTopology, TableNode, TopicNode, Topology, prose};
@@ -57,6 +59,7 @@ struct JsonAgent<'a> {
     sinks: Vec<&'a str>,
     sends: Vec<&'a str>,
     tables: Vec<&'a str>,
+    dead_letters: Option<&'a str>,
     on_error: JsonOnError,
     sub_topology: &'a str,
     description: String,
@@ -67,6 +70,7 @@ struct JsonAgent<'a> {
 struct JsonOnError {
     retries: u32,
     backoff_ms: u64,
+    max_backoff_ms: u64,
     then: &'static str,
 }
 
@@ -158,12 +162,15 @@ impl<'a> JsonAgent<'a> {
             sinks: topology.topic_names(&agent.sinks),
             sends: topology.topic_names(&agent.sends),
             tables: topology.table_names(&agent.tables),
+            dead_letters: agent.dead_letters.map(|at| &*topology.topics[at].name),
             on_error: JsonOnError {
                 retries: def.on_error.retries,
-                backoff_ms: u64::try_from(def.on_error.backoff.as_millis()).unwrap_or(u64::MAX),
+                backoff_ms: millis(def.on_error.backoff),
+                max_backoff_ms: millis(def.on_error.max_backoff),
                 then: match def.on_error.then {
                     Verdict::Stop => "stop",
                     Verdict::Skip => "skip",
+                    Verdict::DeadLetter(_) => "dead_letter",
                 },
             },
             sub_topology: &topology.sub_topologies[agent.sub_topology].name,
@@ -171,6 +178,10 @@ impl<'a> JsonAgent<'a> {
             module: def.location.module,
         }
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl<'a> JsonTable<'a> {

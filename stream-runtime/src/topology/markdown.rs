@@ -90,6 +90,8 @@ impl Topology {
         item("sends to", &codes(&self.topic_names(&agent.sends)));
         item("tables", &codes(&self.table_names(&agent.tables)));
         item("on error", &prose::on_error(&def.on_error));
+        let dead_letters = agent.dead_letters.map(|at| code(&self.topics[at].name));
+        item("dead letters to", &dead_letters.unwrap_or_default());
         item("declared in", &code(def.location.module));
         text
     }

@@ -32,6 +32,7 @@ impl Topology {
         for line in &drawing.lines {
             text += &match line {
                 Line::Flow(from, to) => format!("  {from} --> {to}\n"),
+                Line::DeadLetters(from, to) => format!("  {from} -. dead letters .-> {to}\n"),
                 Line::State(agent, table) => format!("  {agent} -.- {table}\n"),
             };
         }

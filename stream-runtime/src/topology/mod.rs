@@ -62,7 +62,7 @@ pub(crate) struct TopicNode {
     pub def: &'static TopicDef,
     /// The agents whose input it is.
     pub read_by: Vec<usize>,
-    /// The agents that write to it, as a sink or from their bodies.
+    /// The agents that write to it: as a sink, from their bodies, or dead letters.
     pub written_by: Vec<usize>,
 }
 
@@ -77,6 +77,8 @@ pub(crate) struct AgentNode {
     /// Topics that its body mentions.
     pub sends: Vec<usize>,
     pub tables: Vec<usize>,
+    /// The topic of its dead letters.
+    pub dead_letters: Option<usize>,
     pub sub_topology: usize,
 }
 

@@ -55,14 +55,22 @@ pub(super) fn on_error(policy: &OnError) -> String {
     let end = match policy.then {
         Verdict::Stop => "the task stops",
         Verdict::Skip => "the record is skipped",
+        Verdict::DeadLetter(_) => "the record goes to the dead letters",
     };
+    let OnError {
+        backoff, max_backoff, ..
+    } = policy;
     match policy.retries {
         0 => format!("{end} at once"),
-        1 => format!("1 retry after {:?}, then {end}", policy.backoff),
-        retries => format!(
-            "{retries} retries, the first after {:?}, then {end}",
-            policy.backoff
-        ),
+        1 => format!("1 retry after {backoff:?}, then {end}"),
+        retries if policy.wait_before(retries) < *max_backoff => {
+            format!("{retries} retries, the first after {backoff:?}, then {end}")
+        }
+        retries => {
+            format!(
+                "{retries} retries, the first after {backoff:?}, none after more than {max_backoff:?}, then {end}"
+            )
+        }
     }
 }
 

@@ -151,7 +151,8 @@ fn main() {
     assert_eq!(price.sinks.iter().map(|sink| sink().name).collect::<Vec<_>>(), ["priced", "totals"]);
     assert_eq!(price.tables.iter().map(|table| table().name).collect::<Vec<_>>(), ["spent", "seen"]);
     let backoff = Duration::from_millis(200);
-    assert_eq!(price.on_error, OnError { retries: 5, backoff, then: Verdict::Skip });
+    let max_backoff = Duration::from_secs(60);
+    assert_eq!(price.on_error, OnError { retries: 5, backoff, max_backoff, then: Verdict::Skip });
     let topic: &Topic<Option<String>, Order> = price::topic();
     assert_eq!((topic.def().name, topic.def().ident), ("raw.orders", ""));
 

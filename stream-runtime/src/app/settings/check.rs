@@ -47,6 +47,7 @@ impl Settings {
             ("heartbeat_interval", self.heartbeat_interval),
             ("max_poll_interval", self.max_poll_interval),
             ("startup_timeout", self.startup_timeout),
+            ("stuck_after", self.stuck_after),
         ] {
             if duration.is_zero() {
                 wrong(name, "must be longer than nothing".to_owned());

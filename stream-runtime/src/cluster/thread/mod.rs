@@ -16,6 +16,7 @@ use tracing::error;
 
 use self::rebalance::Drain;
 use super::commit::{Bench, Commit, Stepped};
+use super::failures;
 use super::output::{Guarantee, Output};
 use super::plan::{Blueprints, TaskId};
 use super::progress::RestoreProgress;
@@ -94,6 +95,10 @@ impl ThreadHandle {
         }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        self.join.thread().name().unwrap_or("worker")
+    }
+
     pub(crate) fn status(&self) -> &ThreadStatus {
         &self.status
     }
@@ -104,7 +109,7 @@ impl ThreadHandle {
 
     /// Waits for its end.
     pub(crate) fn join(self) -> Result<Rows> {
-        let name = self.join.thread().name().unwrap_or("worker").to_owned();
+        let name = self.name().to_owned();
         self.join.join().unwrap_or_else(|_| {
             Err(Error::state(format!(
                 "thread {name} panicked: this is a defect of the runtime"
@@ -121,6 +126,7 @@ pub(crate) fn start(setup: ThreadSetup, changed: Arc<Notify>) -> Result<ThreadHa
     let builder = std::thread::Builder::new().name(setup.member.clone());
     let (thread_wake, thread_status) = (Arc::clone(&wake), status.clone());
     let body = move || {
+        let _alive = thread_status.until_its_end();
         let _ended = NotifyOnDrop(Arc::clone(&changed));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -222,6 +228,7 @@ impl Thread {
     async fn run(mut self) -> Result<Rows> {
         self.consumer.subscribe(&self.setup.blueprints.lead_topics())?;
         let result = self.turns().await;
+        failures::tell_all_left_out();
         let rows = match &result {
             Ok(()) if self.setup.want_rows => self.rows(),
             _ => Rows::new(),
@@ -252,6 +259,7 @@ impl Thread {
             busy |= self.step_commit(busy)?;
             busy |= self.step_drain()?;
             self.routes.regulate(self.consumer.as_mut())?;
+            self.beat();
             if self.is_done() {
                 return Ok(());
             }
@@ -534,10 +542,18 @@ impl Thread {
         rows
     }
 
+    /// Shows that it turns, and where its tasks stand.
+    fn beat(&self) {
+        self.tasks.values().for_each(Task::show);
+        self.status.beat(!self.commit.is_none());
+        failures::tell_left_out(clock::now());
+    }
+
     fn publish_status(&self) {
         let tasks = self.tasks.values().map(|task| TaskStatus {
             name: task.name().to_owned(),
             stage: task.stage.clone(),
+            pulse: Arc::clone(task.pulse()),
         });
         let restoring = self.restores.progress().map(|(id, progress)| RestoreProgress {
             task: self.tasks.get(&id).map_or("", Task::name).to_owned(),

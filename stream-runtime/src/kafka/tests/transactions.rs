@@ -10,8 +10,8 @@ use super::positions::Alone;
 use super::{Kept, SOON, Setting, at, bootstrap, offset, send, settings, until, wake};
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{
-    ClientSettings, CommitOffset, OutgoingRecord, SendOutcome, StartOffset,
-    TransactionOutcome, TransactionalProducer,
+    ClientSettings, CommitOffset, OutgoingRecord, SendOutcome, StartOffset, TransactionOutcome,
+    TransactionalProducer,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);

@@ -1,6 +1,8 @@
 //! What becomes of declarations that fit together.
 
 use super::*;
+use crate::agent::Verdict;
+use crate::agent::dead_letter::dead_letters;
 use crate::record::topic::Ownership;
 
 fn names_of_topics(topology: &Topology, topics: &[usize]) -> Vec<&'static str> {
@@ -172,4 +174,29 @@ fn an_agent_that_returns_and_sends_to_one_topic_writes_it_once() {
     );
     let topology = build(&[both], &[output], &[]);
     assert_eq!(topology.topics[1].written_by, [0]);
+}
+
+#[test]
+fn dead_letters_meet_their_declaration_and_their_readers_whatever_the_types() {
+    let declared =
+        topic!(DEAD, "dead-letters", String => String, ownership: Ownership::Internal, partitions: Some(3));
+    let ship = AgentParts {
+        on_error: OnError {
+            then: Verdict::DeadLetter(dead_letters),
+            ..OnError::DEFAULT
+        },
+        ..agent("ship", topic!(named "orders", u64))
+    };
+    let report = agent("report", topic!(named "dead-letters", String));
+    for declared in [&[][..], &[declared]] {
+        let topology = build(&[ship, report], declared, &[]);
+        let node = &topology.topics[0];
+        assert_eq!(
+            (&*node.name, node.ownership),
+            ("app-dead-letters", Ownership::Internal)
+        );
+        assert_eq!((node.written_by.len(), node.read_by.len()), (1, 1));
+        assert_eq!(node.def.partitions, declared.first().map(|_| 3));
+        assert_eq!(topology.sub_topologies.len(), 2, "dead letters join nothing");
+    }
 }

@@ -1,8 +1,11 @@
 //! Partition counts and the topics to be made.
 
 use super::*;
+use crate::agent::Verdict;
+use crate::agent::dead_letter::dead_letters;
 use crate::kafka::TopicSpec;
 use crate::record::topic::Ownership::Internal;
+use crate::record::topic::TopicDef;
 use crate::topology::{PlanDefaults, TopicPlan, check_existing};
 
 #[track_caller]
@@ -292,4 +295,41 @@ fn a_topic_that_exists_with_another_count_or_policy() {
         cleanup.contains("has `cleanup.policy=delete` on the broker and this program needs `compact,delete`"),
         "{cleanup}"
     );
+}
+
+#[test]
+fn dead_letters_are_kept_and_those_of_others_are_not_created() {
+    let failed = || {
+        static FAILED: TopicDef = TopicDef::__dead_letters("orders-failed", at("src/ship.rs", 1));
+        &FAILED
+    };
+    let giving_up = |name, topic: TopicUse| AgentParts {
+        on_error: OnError {
+            then: Verdict::DeadLetter(topic),
+            ..OnError::DEFAULT
+        },
+        ..agent(name, topic!(named "orders", String))
+    };
+    let topology = build(
+        &[giving_up("bill", dead_letters), giving_up("ship", failed)],
+        &[],
+        &[],
+    );
+    let plan = topology
+        .plan(&broker(&[("orders", 3)]), &PlanDefaults::default())
+        .expect("fits together");
+    let [spec] = &plan.create[..] else {
+        panic!("{:?}", plan.create);
+    };
+    assert_eq!((&*spec.name, spec.partitions), ("app-dead-letters", 8));
+    assert!(
+        spec.config
+            .contains(&("retention.ms".to_owned(), "-1".to_owned()))
+    );
+    let missing: Vec<_> = plan
+        .missing_external
+        .iter()
+        .map(|at| topology.topics[*at].declared)
+        .collect();
+    assert_eq!(missing, ["orders-failed"]);
 }

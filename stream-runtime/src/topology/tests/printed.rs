@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::agent::Verdict;
+use crate::agent::dead_letter::dead_letters;
+use crate::record::topic::TopicDef;
 
 /// The program that every introduction shows.
 fn colors() -> Topology {
@@ -124,4 +126,49 @@ fn dot_draws_a_box_around_each_sub_topology() {
         dot.contains("  agent_count_colors -> table_colors_count [dir=none, style=dashed];\n"),
         "{dot}"
     );
+}
+
+/// One agent with the program's own topic for its dead letters, one with a topic of others.
+fn with_dead_letters() -> Topology {
+    let failed = || {
+        static FAILED: TopicDef = TopicDef::__dead_letters("orders-failed", at("src/ship.rs", 1));
+        &FAILED
+    };
+    let giving_up = |name, topic: TopicUse| AgentParts {
+        on_error: OnError {
+            retries: 2,
+            then: Verdict::DeadLetter(topic),
+            ..OnError::DEFAULT
+        },
+        ..agent(name, topic!(named "orders", String))
+    };
+    build(
+        &[giving_up("bill", dead_letters), giving_up("ship", failed)],
+        &[],
+        &[],
+    )
+}
+
+#[test]
+fn dead_letters_are_topics_and_lines_of_their_own() {
+    let topology = with_dead_letters();
+    let page = topology.markdown();
+    for part in [
+        "- on error: 2 retries, the first after 100ms, then the record goes to the dead letters\n\
+         - dead letters to: `app-dead-letters`\n",
+        "- dead letters to: `orders-failed`\n",
+        "| `app-dead-letters` | this program | the program's default |",
+        "| `orders-failed`    | others       | as on the broker      |",
+        "  agent_bill -. dead letters .-> topic_dead_letters\n",
+    ] {
+        assert!(page.contains(part), "no {part} in\n{page}");
+    }
+    let dot = topology.dot();
+    let line = "  agent_ship -> topic_orders_failed [style=dashed, label=\"dead letters\", fontsize=9];\n";
+    assert!(dot.contains(line), "{dot}");
+    let json: serde_json::Value = serde_json::from_str(&topology.json()).expect("JSON");
+    assert_eq!(json["agents"][0]["dead_letters"], "app-dead-letters");
+    assert_eq!(json["agents"][0]["on_error"]["then"], "dead_letter");
+    assert_eq!(json["agents"][1]["dead_letters"], "orders-failed");
+    assert_eq!(json["topics"][0]["written_by"][0], "bill");
 }

@@ -1,6 +1,8 @@
 //! What is refused, one mistake a test, and what the reader is told.
 
 use super::*;
+use crate::agent::Verdict;
+use crate::agent::dead_letter::dead_letters;
 
 #[track_caller]
 fn check(message: &str, expected: &str) {
@@ -232,5 +234,56 @@ fn names_that_differ_in_a_dot_only() {
         ],
         &[],
         &[],
+    );
+}
+
+/// The agent with its dead letters in the program's own topic.
+fn giving_up(agent: AgentParts) -> AgentParts {
+    AgentParts {
+        on_error: OnError {
+            then: Verdict::DeadLetter(dead_letters),
+            ..OnError::DEFAULT
+        },
+        ..agent
+    }
+}
+
+#[test]
+fn dead_letters_that_come_back() {
+    let reader = giving_up(agent("inspect", topic!(named "dead-letters", Vec<u8>)));
+    check(
+        &refused(&[reader], &[], &[]),
+        "agent `inspect` (src/inspect.rs:10) sends its dead letters to the topic that it reads, `dead-letters`, and \
+         would fail on them for ever: name another, `on_error = dead_letter(\"…\")`",
+    );
+}
+
+#[test]
+fn dead_letters_of_the_program_in_a_topic_of_others() {
+    let declared = topic!(DEAD, "dead-letters", String => Vec<u8> as Raw, location: at("src/topics.rs", 3));
+    check(
+        &refused(
+            &[giving_up(agent("ship", topic!(named "orders", String)))],
+            &[declared],
+            &[],
+        ),
+        "agent `ship` (src/ship.rs:10) sends its dead letters to the program's own topic `dead-letters`, which is \
+         declared as a topic of others (src/topics.rs:3): declare it as `#[topic(internal)]`, or name it, \
+         `on_error = dead_letter(\"dead-letters\")`",
+    );
+}
+
+#[test]
+fn dead_letters_that_replace_each_other() {
+    let declared = topic!(DEAD, "dead-letters", String => Vec<u8> as Raw, ownership: Ownership::Internal,
+        compact: true, location: at("src/topics.rs", 3));
+    check(
+        &refused(
+            &[giving_up(agent("ship", topic!(named "orders", String)))],
+            &[declared],
+            &[],
+        ),
+        "agent `ship` (src/ship.rs:10) sends its dead letters to topic `dead-letters`, which is compacted \
+         (src/topics.rs:3): of those of one key the last alone would be kept; declare it without `compact`",
     );
 }

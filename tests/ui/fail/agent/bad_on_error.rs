@@ -10,7 +10,7 @@ async fn within(order: String) {
     drop(order);
 }
 
-#[agent(topic = "orders", on_error = retry(times = 0, backoff = 100))]
+#[agent(topic = "orders", on_error = retry(times = -1, backoff = 100, max = 7))]
 async fn numbers(order: String) {
     drop(order);
 }
