@@ -6,9 +6,8 @@ use std::time::Duration;
 use tracing::{Level, enabled};
 
 use super::terminal;
-use crate::RestoreProgress;
 use crate::app::Running;
-use crate::cluster::progress::{spoken, spoken_or_unknown, time_for};
+use crate::cluster::progress::{RestoreProgress, spoken, spoken_or_unknown, time_for};
 
 /// Shorter restores have no bar, which would only flicker.
 const DRAWN_AFTER: Duration = Duration::from_millis(500);
@@ -27,7 +26,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(30);
 pub(super) fn watch() -> Box<dyn FnMut(&Running)> {
     let mut seen = Restores::default();
     if terminal::can_draw() {
-        let bars = Bars;
+        let mut bars = Bars::default();
         return Box::new(move |running| {
             seen.note(running.restoring());
             bars.draw(&seen);
@@ -48,17 +47,24 @@ pub(super) fn watch() -> Box<dyn FnMut(&Running)> {
 }
 
 /// Lines on the terminal, until it is dropped.
-struct Bars;
+#[derive(Default)]
+struct Bars {
+    drawn: bool,
+}
 
 impl Bars {
-    fn draw(&self, restores: &Restores) {
-        terminal::draw(&restores.bars());
+    fn draw(&mut self, restores: &Restores) {
+        let bars = restores.bars();
+        terminal::draw(&bars);
+        self.drawn = !bars.is_empty();
     }
 }
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        terminal::draw(&[]);
+        if self.drawn {
+            terminal::draw(&[]);
+        }
     }
 }
 

@@ -91,7 +91,7 @@ impl Watchdog {
         let blocked = stands >= self.stuck_after;
         if blocked && blocker.is_none() {
             let why = "it is in a call that does not come back, outside of its agents".to_owned();
-            self.tell(&watchee, format!("{name} does not turn"), stands, &why, notices);
+            self.tell(&watchee, &format!("{name} does not turn"), stands, &why, notices);
         }
         for task in &thread.tasks {
             let watchee = (thread.name.clone(), Some(task.name.clone()));
@@ -107,7 +107,7 @@ impl Watchdog {
             if stands >= self.stuck_after && (!blocked || is_blocker) {
                 let why = why(task, thread, blocked);
                 let what = format!("{name} makes no progress");
-                self.tell(&watchee, what, stands, &why, notices);
+                self.tell(&watchee, &what, stands, &why, notices);
             }
         }
     }
@@ -143,7 +143,7 @@ impl Watchdog {
     fn tell(
         &mut self,
         watchee: &Watchee,
-        what: String,
+        what: &str,
         stands: Duration,
         why: &str,
         notices: &mut Vec<Notice>,
@@ -264,6 +264,7 @@ mod tests {
         looks.collect()
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "its callers make it for this")]
     #[track_caller]
     fn one_reason(look: ThreadLook, turns: bool, parts: &[&str]) {
         let mut said = notices(31, |second| ThreadLook {

@@ -127,8 +127,8 @@ fn refused(record: &OutgoingRecord<'_>, refusal: Refusal) -> String {
 }
 
 impl Reports {
-    pub(super) fn note(&mut self, event: Event<'_>) {
-        match event {
+    pub(super) fn note(&mut self, event: &Event<'_>) {
+        match *event {
             Event::Delivered {
                 topic,
                 partition,
@@ -201,7 +201,7 @@ impl Producer for RdKafkaProducer {
 
     fn poll(&mut self) {
         let Self { topics, reports } = self;
-        while topics.queue().next(|event| lock(reports).note(event)) {}
+        while topics.queue().next(|event| lock(reports).note(&event)) {}
     }
 
     fn in_flight(&self) -> usize {

@@ -135,7 +135,7 @@ impl TransactionalProducer for RdKafkaTransactionalProducer {
         let failure = self.producer.reports().failure.clone();
         match (member.0.downcast::<Member>(), failure) {
             _ if !self.is_open() => {
-                self.end(TransactionOutcome::Failed("no transaction has begun".to_owned()))
+                self.end(TransactionOutcome::Failed("no transaction has begun".to_owned()));
             }
             (Err(_), _) => self.end(TransactionOutcome::Failed(
                 "the membership is of another kind of client".to_owned(),

@@ -129,7 +129,7 @@ impl Steps {
     fn abort(&self, transactions: &Transactions<Context>, within: Duration) -> TransactionOutcome {
         let mut queue =
             EventQueue::of_producer(Arc::clone(&self.client)).expect("a producer has a main queue");
-        let mut serve = || while queue.next(|event| lock(&self.reports).note(event)) {};
+        let mut serve = || while queue.next(|event| lock(&self.reports).note(&event)) {};
         // Until a record is delivered, the broker may know nothing of this transaction yet, being busy with the end of
         // the one before. It would refuse to abort that one, and librdkafka would take the refusal for fatal.
         let end = clock::now() + FIRST_RECORD;
