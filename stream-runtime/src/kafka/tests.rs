@@ -21,8 +21,8 @@ use tokio::sync::Notify;
 use super::cluster::RdKafkaCluster;
 use super::config::tests::settings;
 use super::{
-    Cluster, CommitOffset, CommitOutcome, CreateOutcome, OutgoingRecord, Producer, RecordSink, SendOutcome,
-    TopicPartition, TopicSpec,
+    ClientSettings, Cluster, CommitOffset, CommitOutcome, CreateOutcome, OutgoingRecord, Producer,
+    RecordSink, SendOutcome, TopicPartition, TopicSpec,
 };
 use crate::clock;
 use crate::record::RecordRef;
@@ -53,6 +53,7 @@ struct Setting {
     cluster: Arc<dyn Cluster>,
     bootstrap: String,
     name: String,
+    settings: ClientSettings,
 }
 
 impl Setting {
@@ -64,12 +65,42 @@ impl Setting {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}-{}-{number}", clock::wall_millis());
-        let cluster = RdKafkaCluster::connect(settings(&bootstrap, &name)).expect("settings are right");
+        Self::of(settings(&bootstrap, &name))
+    }
+
+    fn of(settings: ClientSettings) -> Self {
         Self {
-            cluster,
-            bootstrap,
-            name,
+            cluster: RdKafkaCluster::connect(settings.clone()).expect("settings are right"),
+            bootstrap: settings.bootstrap.clone(),
+            name: settings.group.clone(),
+            settings,
         }
+    }
+
+    /// The same under the newer group protocol.
+    fn newer(&self) -> Self {
+        let mut settings = self.settings.clone();
+        let newer = ("group.protocol".to_owned(), "consumer".to_owned());
+        settings.raw.push(newer);
+        Self::of(settings)
+    }
+
+    /// The same with members that are put out of the group quickly when they do not poll.
+    fn impatient(&self) -> Self {
+        Self::of(ClientSettings {
+            session_timeout: Duration::from_millis(1500),
+            heartbeat_interval: Duration::from_millis(200),
+            max_poll_interval: Duration::from_millis(1500),
+            ..self.settings.clone()
+        })
+    }
+
+    /// The same with a lasting name for its members.
+    fn named(&self, instance: &str) -> Self {
+        Self::of(ClientSettings {
+            instance_id: Some(instance.to_owned()),
+            ..self.settings.clone()
+        })
     }
 
     /// A topic of one's own.

@@ -7,8 +7,9 @@
 //! While a rebalance waits, librdkafka fetches nothing for *any* partition of this member and drops what it
 //! has fetched ahead (`rd_kafka_assignment_pause`), and it notes no other rebalance: not even that the
 //! broker has put the member out. It would then join again under another name, still holding what it had,
-//! while others may have worked on it in between. So the member's name is compared, and when it has changed
-//! everything is lost and a fresh client joins.
+//! while others may have worked on it in between (or, under the newer group protocol, break for good). So the
+//! member's name and generation are looked at, and when they are not what they were everything is lost and a fresh
+//! client joins.
 
 mod seek;
 mod verdict;
@@ -34,6 +35,10 @@ use super::{
     StartOffset, TopicPartition, config,
 };
 use crate::error::{Error, Result};
+
+/// The lowest generation of a group, or epoch of a member, that has partitions: librdkafka has −1 or 0 after it was
+/// put out.
+const FIRST_GENERATION: i32 = 1;
 
 /// A member of the group.
 pub(super) struct RdKafkaGroupConsumer {
@@ -121,6 +126,12 @@ impl RdKafkaGroupConsumer {
         }
         if let Some(committed) = self.inbox.committed.take() {
             let outcome = committed.outcome(lost);
+            if committed.expelled()
+                && matches!(self.membership, Membership::Current(Some(_)))
+                && self.may_be_unreported()
+            {
+                self.expel();
+            }
             if matches!(outcome, CommitOutcome::Done) {
                 self.diagnostics.reached();
             }
@@ -135,10 +146,20 @@ impl RdKafkaGroupConsumer {
         let Membership::Current(Some(name)) = &self.membership else {
             return;
         };
-        let reported = matches!(self.inbox.rebalances.front(), None | Some(Rebalance::Lost(_)));
-        if reported || self.assigned.is_empty() || self.queue.member_id().as_ref() == Some(name) {
+        if !self.may_be_unreported() || self.assigned.is_empty() {
             return;
         }
+        let now = self.queue.membership();
+        if !now.is_some_and(|now| now.id() == name && now.generation() >= FIRST_GENERATION) {
+            self.expel();
+        }
+    }
+
+    fn may_be_unreported(&self) -> bool {
+        !matches!(self.inbox.rebalances.front(), None | Some(Rebalance::Lost(_)))
+    }
+
+    fn expel(&mut self) {
         let waiting = self.inbox.rebalances.drain(..).next().expect("one is unreported");
         tracing::warn!(
             target: "stream_runtime::kafka",
@@ -284,7 +305,8 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         })?;
         if let Some(Rebalance::Assign(_)) = self.inbox.rebalances.front() {
             self.inbox.rebalances.pop_front();
-            self.membership = Membership::Current(self.queue.member_id());
+            let member = self.queue.membership();
+            self.membership = Membership::Current(member.map(|member| member.id().to_owned()));
         }
         let places = partitions.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>();
         self.assigned.extend(places.iter().cloned());
@@ -323,6 +345,10 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             self.paused.remove(at);
         }
         self.seeks.forget(partitions);
+        if self.assigned.is_empty() {
+            // Nothing is left that belongs to this membership.
+            self.membership = Membership::Current(None);
+        }
         Ok(())
     }
 
@@ -400,8 +426,12 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         };
         // Without a generation, or as a member that has joined again since, the broker would not tell this one
         // from one whose partitions are others' by now.
+        if matches!(self.inbox.rebalances.front(), Some(Rebalance::Lost(_))) {
+            return None;
+        }
         let member = self.queue.membership()?;
-        (member.generation() >= 0 && member.id() == name).then(|| GroupMembership(Box::new(member)))
+        let current = member.generation() >= FIRST_GENERATION && member.id() == name;
+        current.then(|| GroupMembership(Box::new(member)))
     }
 
     fn close(self: Box<Self>, deadline: Duration) {

@@ -13,8 +13,24 @@ pub(super) struct Committed {
 }
 
 impl Committed {
+    /// Whether the broker no longer knows this member.
+    pub(super) fn expelled(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                RDKafkaErrorCode::UnknownMemberId
+                    | RDKafkaErrorCode::FencedMemberEpoch
+                    | RDKafkaErrorCode::FencedInstanceId
+            )
+        )
+    }
+
+    fn code(&self) -> Option<RDKafkaErrorCode> {
+        self.failures.first().map(|(_, _, code)| *code).or(self.error)
+    }
+
     pub(super) fn outcome(&self, lost: bool) -> CommitOutcome {
-        let Some(code) = self.failures.first().map(|(_, _, code)| *code).or(self.error) else {
+        let Some(code) = self.code() else {
             return CommitOutcome::Done;
         };
         let text = match self.failures.first() {
@@ -27,7 +43,9 @@ impl Committed {
             | RDKafkaErrorCode::FencedMemberEpoch
             | RDKafkaErrorCode::AssignmentLost
             | RDKafkaErrorCode::Fatal => CommitOutcome::Fenced(text),
-            RDKafkaErrorCode::IllegalGeneration if lost => CommitOutcome::Fenced(text),
+            RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::StaleMemberEpoch if lost => {
+                CommitOutcome::Fenced(text)
+            }
             RDKafkaErrorCode::OffsetMetadataTooLarge
             | RDKafkaErrorCode::InvalidCommitOffsetSize
             | RDKafkaErrorCode::InvalidGroupId
@@ -99,13 +117,19 @@ mod tests {
 
     #[test]
     fn a_commit_that_crossed_a_rebalance_is_tried_again_unless_the_assignment_is_lost() {
-        let code = RDKafkaErrorCode::IllegalGeneration;
-        assert!(matches!(outcome(code, false), CommitOutcome::Retry(_)));
-        assert!(matches!(outcome(code, true), CommitOutcome::Fenced(_)));
-        assert!(matches!(
-            outcome(RDKafkaErrorCode::UnknownMemberId, false),
-            CommitOutcome::Fenced(_)
-        ));
+        for code in [
+            RDKafkaErrorCode::IllegalGeneration,
+            RDKafkaErrorCode::StaleMemberEpoch,
+        ] {
+            assert!(matches!(outcome(code, false), CommitOutcome::Retry(_)), "{code}");
+            assert!(matches!(outcome(code, true), CommitOutcome::Fenced(_)), "{code}");
+        }
+        for code in [
+            RDKafkaErrorCode::UnknownMemberId,
+            RDKafkaErrorCode::FencedMemberEpoch,
+        ] {
+            assert!(matches!(outcome(code, false), CommitOutcome::Fenced(_)), "{code}");
+        }
     }
 
     #[test]

@@ -127,18 +127,6 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
             ))
         }
     }
-
-    /// What the broker calls this member; `None` before it has joined and after it was put out.
-    pub(in crate::kafka) fn member_id(&self) -> Option<String> {
-        let client = self.client.client().native_ptr();
-        // SAFETY: the client is alive; the text is ours to free, by the allocator it came from.
-        unsafe {
-            let text = bindings::rd_kafka_memberid(client);
-            let id = borrow_text(text).to_owned();
-            bindings::rd_kafka_mem_free(client, text.cast());
-            (!id.is_empty()).then_some(id)
-        }
-    }
 }
 
 impl<C: ProducerContext> EventQueue<Arc<BaseProducer<C>>> {

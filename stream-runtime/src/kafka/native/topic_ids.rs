@@ -74,15 +74,14 @@ unsafe fn ids_in(
                 Some(code) => return Err(code),
             }
             let id = bindings::rd_kafka_TopicDescription_topic_id(topic);
-            // As text, librdkafka has them only when it is built with TLS.
-            let (high, low) = (
-                bindings::rd_kafka_Uuid_most_significant_bits(id),
-                bindings::rd_kafka_Uuid_least_significant_bits(id),
-            );
             // An older broker sends none, which reads as zeros.
-            if (high, low) != (0, 0) {
+            let bits = bindings::rd_kafka_Uuid_most_significant_bits(id)
+                | bindings::rd_kafka_Uuid_least_significant_bits(id);
+            if bits != 0 {
+                // Kafka's own tools print the form that is safe in URLs.
+                let text = borrow_text(bindings::rd_kafka_Uuid_base64str(id));
                 let name = borrow_text(bindings::rd_kafka_TopicDescription_name(topic));
-                ids.insert(name.to_owned(), format!("{high:016x}{low:016x}"));
+                ids.insert(name.to_owned(), text.replace('+', "-").replace('/', "_"));
             }
         }
         Ok(ids)

@@ -4,11 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Kept, SOON, Setting, at, commit, offset, settings, until, wake};
-use crate::kafka::cluster::RdKafkaCluster;
-use crate::kafka::{
-    ClientSettings, Cluster, CommitOutcome, GroupConsumer, Rebalance, StartOffset, TopicPartition,
-};
+use super::{Kept, SOON, Setting, at, commit, offset, until, wake};
+use crate::kafka::{Cluster, CommitOutcome, GroupConsumer, Rebalance, StartOffset, TopicPartition};
 
 /// A member that answers rebalances some polls late, and takes a companion along with each lead.
 struct Member {
@@ -126,13 +123,7 @@ fn partitions_go_along_under_the_newer_group_protocol_too() {
     let Some(setting) = Setting::new("along-848") else {
         return;
     };
-    let newer = ("group.protocol".to_owned(), "consumer".to_owned());
-    let cluster = RdKafkaCluster::connect(ClientSettings {
-        raw: vec![newer],
-        ..settings(&setting.bootstrap, &setting.name)
-    })
-    .expect("settings are right");
-    go_along(&setting, &*cluster);
+    go_along(&setting, &*setting.newer().cluster);
 }
 
 fn go_along(setting: &Setting, cluster: &dyn Cluster) {
@@ -186,9 +177,19 @@ fn go_along(setting: &Setting, cluster: &dyn Cluster) {
 
 #[test]
 fn commits_carry_metadata_for_partitions_that_went_along() {
-    let Some(setting) = Setting::new("metadata") else {
-        return;
-    };
+    if let Some(setting) = Setting::new("metadata") {
+        commit_metadata(&setting);
+    }
+}
+
+#[test]
+fn commits_carry_metadata_for_partitions_that_went_along_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("metadata-848") {
+        commit_metadata(&setting.newer());
+    }
+}
+
+fn commit_metadata(setting: &Setting) {
     let [lead, other] = ["lead", "other"].map(|name| setting.topic(name, 1, &[]));
     let mut member = Member::new(&*setting.cluster, &[(&lead, &other)], 0);
     until("it has both", || {
@@ -225,24 +226,23 @@ fn commits_carry_metadata_for_partitions_that_went_along() {
     member.consumer.close(SOON);
 }
 
-/// A member that is put out of the group quickly when it does not poll.
-fn impatient(setting: &Setting) -> ClientSettings {
-    ClientSettings {
-        session_timeout: Duration::from_millis(1500),
-        heartbeat_interval: Duration::from_millis(200),
-        max_poll_interval: Duration::from_millis(1500),
-        ..settings(&setting.bootstrap, &setting.name)
+#[test]
+fn who_does_not_poll_loses_its_partitions_and_its_commit_is_fenced() {
+    if let Some(setting) = Setting::new("fenced") {
+        lose(&setting);
     }
 }
 
 #[test]
-fn who_does_not_poll_loses_its_partitions_and_its_commit_is_fenced() {
-    let Some(setting) = Setting::new("fenced") else {
-        return;
-    };
+fn who_does_not_poll_loses_its_partitions_and_its_commit_is_fenced_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("fenced-848") {
+        lose(&setting.newer());
+    }
+}
+
+fn lose(setting: &Setting) {
     let [lead, other] = ["lead", "other"].map(|name| setting.topic(name, 2, &[]));
-    let cluster = RdKafkaCluster::connect(impatient(&setting)).expect("settings are right");
-    let mut slow = Member::new(&*cluster, &[(&lead, &other)], 0);
+    let mut slow = Member::new(&*setting.impatient().cluster, &[(&lead, &other)], 0);
     until("it has everything", || {
         slow.turn();
         slow.assigned.len() == 4
@@ -294,11 +294,7 @@ fn a_second_worker_with_the_same_instance_id_ends_the_first_with_advice() {
         return;
     };
     let topic = setting.topic("log", 1, &[]);
-    let cluster = RdKafkaCluster::connect(ClientSettings {
-        instance_id: Some("one".to_owned()),
-        ..settings(&setting.bootstrap, &setting.name)
-    })
-    .expect("settings are right");
+    let cluster = setting.named("one").cluster;
     let mut first = Member::new(&*cluster, &[(&topic, &topic)], 0);
     until("the first has the partition", || {
         first.turn();
@@ -318,10 +314,91 @@ fn a_second_worker_with_the_same_instance_id_ends_the_first_with_advice() {
 }
 
 #[test]
-fn paused_partitions_stay_paused_while_others_come() {
-    let Some(setting) = Setting::new("paused") else {
+fn a_second_worker_with_the_same_instance_id_ends_with_advice_under_the_newer_protocol() {
+    let Some(setting) = Setting::new("instance-848") else {
         return;
     };
+    let topic = setting.topic("log", 1, &[]);
+    let cluster = setting.newer().named("one").cluster;
+    let mut first = Member::new(&*cluster, &[(&topic, &topic)], 0);
+    until("the first has the partition", || {
+        first.turn();
+        first.assigned.len() == 1
+    });
+    // There the first stays.
+    let mut second = Member::new(&*cluster, &[(&topic, &topic)], 0);
+    let mut error = None;
+    until("the second ends", || {
+        first.turn();
+        error = second.consumer.poll(&mut second.sink, 100).err();
+        error.is_some()
+    });
+    let error = error.expect("it has come").to_string();
+    assert!(error.contains("give each worker its own"), "{error}");
+    assert_eq!(first.assigned.len(), 1);
+    second.consumer.close(SOON);
+    let offsets = [offset(at(&topic, 0), 1, "")];
+    assert!(matches!(
+        commit(&mut *first.consumer, &offsets),
+        CommitOutcome::Done
+    ));
+    first.consumer.close(SOON);
+}
+
+#[test]
+fn a_member_with_a_lasting_name_comes_back_to_its_partitions() {
+    if let Some(setting) = Setting::new("static") {
+        come_back(&setting);
+    }
+}
+
+#[test]
+fn a_member_with_a_lasting_name_comes_back_to_its_partitions_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("static-848") {
+        come_back(&setting.newer());
+    }
+}
+
+fn come_back(setting: &Setting) {
+    let [lead, other] = ["lead", "other"].map(|name| setting.topic(name, 4, &[]));
+    let pairs = [(&lead, &other)];
+    let [one, two] = ["one", "two"].map(|name| setting.named(name).cluster);
+    let mut first = Member::new(&*one, &pairs, 0);
+    let mut second = Member::new(&*two, &pairs, 0);
+    until("both have their share", || {
+        first.turn();
+        second.turn();
+        first.assigned.len() == 4 && second.assigned.len() == 4
+    });
+    let held = second.assigned.clone();
+    second.consumer.close(SOON);
+    let mut second = Member::new(&*two, &pairs, 0);
+    until("it is back", || {
+        first.turn();
+        second.turn();
+        second.assigned.len() == 4
+    });
+    assert_eq!(second.assigned, held);
+    assert_eq!((first.assigned.len(), first.lost), (4, 0), "nothing was moved");
+    first.consumer.close(SOON);
+    second.consumer.close(SOON);
+}
+
+#[test]
+fn paused_partitions_stay_paused_while_others_come() {
+    if let Some(setting) = Setting::new("paused") {
+        stay_paused(&setting);
+    }
+}
+
+#[test]
+fn paused_partitions_stay_paused_while_others_come_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("paused-848") {
+        stay_paused(&setting.newer());
+    }
+}
+
+fn stay_paused(setting: &Setting) {
     let [lead, other] = ["lead", "other"].map(|name| setting.topic(name, 2, &[]));
     let mut member = Member::new(&*setting.cluster, &[(&lead, &other)], 0);
     // Even before it is assigned.
@@ -373,9 +450,19 @@ fn paused_partitions_stay_paused_while_others_come() {
 
 #[test]
 fn closing_leaves_at_once_even_with_a_rebalance_unanswered() {
-    let Some(setting) = Setting::new("closing") else {
-        return;
-    };
+    if let Some(setting) = Setting::new("closing") {
+        close_unanswered(&setting);
+    }
+}
+
+#[test]
+fn closing_leaves_at_once_even_with_a_rebalance_unanswered_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("closing-848") {
+        close_unanswered(&setting.newer());
+    }
+}
+
+fn close_unanswered(setting: &Setting) {
     let topic = setting.topic("log", 2, &[]);
     let mut first = Member::new(&*setting.cluster, &[(&topic, &topic)], 0);
     until("the first has everything", || {

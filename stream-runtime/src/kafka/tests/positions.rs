@@ -9,11 +9,8 @@ use rdkafka::producer::{BaseProducer, Producer as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
-use super::{Kept, SOON, Setting, at, commit, offset, settings, until, wake};
-use crate::kafka::cluster::RdKafkaCluster;
-use crate::kafka::{
-    ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, Rebalance, StartOffset, TopicPartition,
-};
+use super::{Kept, SOON, Setting, at, commit, offset, until, wake};
+use crate::kafka::{CommitOffset, CommitOutcome, GroupConsumer, Rebalance, StartOffset, TopicPartition};
 
 /// A member that is alone in its group and has all partitions of a topic.
 pub(super) struct Alone {
@@ -86,11 +83,21 @@ impl Alone {
 
 #[test]
 fn what_is_committed_comes_in_the_order_of_the_question_with_its_metadata() {
-    let Some(setting) = Setting::new("asked") else {
-        return;
-    };
+    if let Some(setting) = Setting::new("asked") {
+        ask_what_is_committed(&setting);
+    }
+}
+
+#[test]
+fn what_is_committed_comes_in_the_order_of_the_question_with_its_metadata_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("asked-848") {
+        ask_what_is_committed(&setting.newer());
+    }
+}
+
+fn ask_what_is_committed(setting: &Setting) {
     let topic = setting.topic("log", 3, &[]);
-    let mut member = Alone::new(&setting, &topic, StartOffset::Beginning);
+    let mut member = Alone::new(setting, &topic, StartOffset::Beginning);
     let places = [at(&topic, 2), at(&topic, 0), at(&topic, 1)];
     assert_eq!(member.ask(&places), [None, None, None]);
     let offsets = [
@@ -223,21 +230,31 @@ fn after_a_seek_the_next_record_is_from_there_whatever_was_fetched_before() {
 
 #[test]
 fn a_seek_right_after_an_assignment_and_to_committed_offsets_counts() {
-    let Some(setting) = Setting::new("early") else {
-        return;
-    };
+    if let Some(setting) = Setting::new("early") {
+        seek_early(&setting);
+    }
+}
+
+#[test]
+fn a_seek_right_after_an_assignment_and_to_committed_offsets_counts_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("early-848") {
+        seek_early(&setting.newer());
+    }
+}
+
+fn seek_early(setting: &Setting) {
     let topic = setting.topic("log", 3, &[]);
     for partition in 0..3 {
         setting.fill(&topic, partition, 10);
     }
-    let mut member = Alone::new(&setting, &topic, StartOffset::Committed);
+    let mut member = Alone::new(setting, &topic, StartOffset::Committed);
     assert!(matches!(
         commit(&mut *member.consumer, &[offset(at(&topic, 1), 8, "")]),
         CommitOutcome::Done
     ));
     member.consumer.close(SOON);
 
-    let mut member = Alone::new(&setting, &topic, StartOffset::Committed);
+    let mut member = Alone::new(setting, &topic, StartOffset::Committed);
     member
         .consumer
         .seek(&[
@@ -309,13 +326,23 @@ fn a_paused_partition_stays_paused_through_a_seek_and_goes_on_from_there() {
 
 #[test]
 fn a_seek_is_no_answer_to_a_rebalance_that_waits() {
-    let Some(setting) = Setting::new("waits") else {
-        return;
-    };
+    if let Some(setting) = Setting::new("waits") {
+        seek_while_it_waits(&setting);
+    }
+}
+
+#[test]
+fn a_seek_is_no_answer_to_a_rebalance_that_waits_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("waits-848") {
+        seek_while_it_waits(&setting.newer());
+    }
+}
+
+fn seek_while_it_waits(setting: &Setting) {
     let topic = setting.topic("log", 2, &[]);
     setting.fill(&topic, 0, 10);
     setting.fill(&topic, 1, 10);
-    let mut first = Alone::new(&setting, &topic, StartOffset::Committed);
+    let mut first = Alone::new(setting, &topic, StartOffset::Committed);
     until("it was read", || {
         first.turn();
         first.sink.count() == 20
@@ -381,17 +408,21 @@ fn a_seek_is_no_answer_to_a_rebalance_that_waits() {
 
 #[test]
 fn only_a_member_of_the_group_has_a_membership() {
-    let Some(setting) = Setting::new("member") else {
-        return;
-    };
+    if let Some(setting) = Setting::new("member") {
+        have_a_membership(&setting);
+    }
+}
+
+#[test]
+fn only_a_member_of_the_group_has_a_membership_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("member-848") {
+        have_a_membership(&setting.newer());
+    }
+}
+
+fn have_a_membership(setting: &Setting) {
     let topic = setting.topic("log", 1, &[]);
-    let cluster = RdKafkaCluster::connect(ClientSettings {
-        session_timeout: Duration::from_millis(1500),
-        heartbeat_interval: Duration::from_millis(200),
-        max_poll_interval: Duration::from_millis(1500),
-        ..settings(&setting.bootstrap, &setting.name)
-    })
-    .expect("settings are right");
+    let cluster = setting.impatient().cluster;
     let mut consumer = cluster.group_consumer("0", wake()).expect("a consumer");
     assert!(consumer.membership().is_none(), "it has not joined");
     consumer

@@ -10,7 +10,7 @@ use super::positions::Alone;
 use super::{Kept, SOON, Setting, at, bootstrap, offset, send, settings, until, wake};
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{
-    ClientSettings, CommitOffset, OutgoingRecord, SendOutcome, StartOffset, TransactionOutcome,
+    CommitOffset, OutgoingRecord, SendOutcome, StartOffset, TransactionOutcome,
     TransactionalProducer,
 };
 
@@ -79,12 +79,22 @@ fn committed(setting: &Setting, topic: &Arc<str>) -> Option<CommitOffset> {
 
 #[test]
 fn records_and_offsets_are_there_together_or_not_at_all() {
-    let Some(setting) = Setting::new("together") else {
-        return;
-    };
+    if let Some(setting) = Setting::new("together") {
+        all_or_nothing(&setting);
+    }
+}
+
+#[test]
+fn records_and_offsets_are_there_together_or_not_at_all_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("together-848") {
+        all_or_nothing(&setting.newer());
+    }
+}
+
+fn all_or_nothing(setting: &Setting) {
     let [input, output] = ["input", "output"].map(|name| setting.topic(name, 1, &[]));
-    let mut member = Alone::new(&setting, &input, StartOffset::Beginning);
-    let mut producer = producer(&setting, "0");
+    let mut member = Alone::new(setting, &input, StartOffset::Beginning);
+    let mut producer = producer(setting, "0");
     producer.follow(&output);
 
     producer.begin().expect("it begins");
@@ -94,20 +104,20 @@ fn records_and_offsets_are_there_together_or_not_at_all() {
     let outcome = commit(&mut *producer, &mut member, std::slice::from_ref(&first));
     assert!(matches!(outcome, TransactionOutcome::Done), "{outcome:?}");
     assert_eq!(producer.acknowledged(&output, 0), Some(2));
-    assert_eq!(committed(&setting, &input), Some(first.clone()));
+    assert_eq!(committed(setting, &input), Some(first.clone()));
 
     producer.begin().expect("it begins");
     send(&mut *producer, &output, 0, "never");
     assert!(producer.flush(SOON));
     abort(&mut *producer);
-    assert_eq!(committed(&setting, &input), Some(first));
+    assert_eq!(committed(setting, &input), Some(first));
 
     // One with offsets alone, one with records alone, one with nothing.
     producer.begin().expect("it begins");
     let second = offset(at(&input, 0), 5, "");
     let outcome = commit(&mut *producer, &mut member, std::slice::from_ref(&second));
     assert!(matches!(outcome, TransactionOutcome::Done), "{outcome:?}");
-    assert_eq!(committed(&setting, &input), Some(second));
+    assert_eq!(committed(setting, &input), Some(second));
     producer.begin().expect("it begins");
     send(&mut *producer, &output, 0, "three");
     let outcome = commit(&mut *producer, &mut member, &[]);
@@ -119,7 +129,7 @@ fn records_and_offsets_are_there_together_or_not_at_all() {
 
     // Three records and a marker each for the first three transactions that wrote here.
     assert_eq!(
-        seen(&setting, &output),
+        seen(setting, &output),
         (["one", "two", "three"].map(str::to_owned).to_vec(), 7)
     );
     assert_eq!(
@@ -234,38 +244,37 @@ fn a_newer_producer_of_the_same_id_fences_the_older_and_ends_its_transaction() {
 
 #[test]
 fn a_member_that_was_put_out_commits_nothing_and_its_transaction_does_not_stay_open() {
-    let Some(setting) = Setting::new("put-out") else {
-        return;
-    };
+    if let Some(setting) = Setting::new("put-out") {
+        put_out(&setting);
+    }
+}
+
+#[test]
+fn a_member_that_was_put_out_commits_nothing_and_its_transaction_does_not_stay_open_under_the_newer_protocol()
+{
+    if let Some(setting) = Setting::new("put-out-848") {
+        put_out(&setting.newer());
+    }
+}
+
+fn put_out(setting: &Setting) {
     let [input, output] = ["input", "output"].map(|name| setting.topic(name, 1, &[]));
-    let impatient = RdKafkaCluster::connect(ClientSettings {
-        session_timeout: Duration::from_millis(1500),
-        heartbeat_interval: Duration::from_millis(200),
-        max_poll_interval: Duration::from_millis(1500),
-        ..settings(&setting.bootstrap, &setting.name)
-    })
-    .expect("settings are right");
-    let slow_setting = Setting {
-        cluster: impatient,
-        bootstrap: setting.bootstrap.clone(),
-        name: setting.name.clone(),
-    };
-    let mut slow = Alone::new(&slow_setting, &input, StartOffset::Beginning);
-    let mut producer = producer(&setting, "0");
+    let mut slow = Alone::new(&setting.impatient(), &input, StartOffset::Beginning);
+    let mut producer = producer(setting, "0");
     producer.begin().expect("it begins");
     send(&mut *producer, &output, 0, "of one that was put out");
     assert!(producer.flush(SOON));
     let membership = slow.consumer.membership().expect("it is a member");
     // It does not poll, and another takes over.
-    let quick = Alone::new(&setting, &input, StartOffset::Beginning);
+    let quick = Alone::new(setting, &input, StartOffset::Beginning);
     producer.commit(&[offset(at(&input, 0), 7, "")], membership);
     let outcome = ended(&mut *producer);
     assert!(matches!(outcome, TransactionOutcome::Fenced(_)), "{outcome:?}");
-    assert_eq!(committed(&setting, &input), None);
+    assert_eq!(committed(setting, &input), None);
     drop(producer);
     // Long before its time-out, which readers would wait for.
     let start = Instant::now();
-    assert_eq!(seen(&setting, &output), (Vec::new(), 2));
+    assert_eq!(seen(setting, &output), (Vec::new(), 2));
     assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     slow.turn();
     slow.consumer.close(SOON);
