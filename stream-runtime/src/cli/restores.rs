@@ -17,7 +17,7 @@ const SHARDS: usize = 4;
 /// More tables than this are told by their number.
 const TABLES: usize = 8;
 /// Cells of a bar.
-const BAR: usize = 20;
+const BAR: usize = 12;
 /// Restores that take longer are told of where there are no bars.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 /// And again so often.
@@ -225,17 +225,17 @@ impl Sum {
         sum
     }
 
-    /// For a terminal.
+    /// For a terminal, which may be narrow: what is wanted most comes first.
     fn bar(&self) -> String {
         let full = (self.fraction.unwrap_or(0.0) * BAR as f64) as usize;
         let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR - full));
         let of = self.expected.map_or_else(String::new, |of| format!(" of {of}"));
         format!(
-            "{bar} {} {}{of} {:.0}/s eta {}",
+            "{bar} {} eta {} {:.0}/s {}{of}",
             percent(self.fraction),
-            self.records,
+            spoken_or_unknown(self.eta),
             self.rate,
-            spoken_or_unknown(self.eta)
+            self.records
         )
     }
 
