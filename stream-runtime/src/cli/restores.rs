@@ -25,14 +25,11 @@ const TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// What is called with the worker, a few times a second as long as it runs; what it drew goes when it is dropped.
 pub(super) fn watch() -> Box<dyn FnMut(&Running)> {
-    let mut seen = Restores::default();
     if terminal::can_draw() {
-        let bars = Bars;
-        return Box::new(move |running| {
-            seen.note(running.restoring());
-            bars.draw(&seen);
-        });
+        let mut bars = Bars::default();
+        return Box::new(move |running| bars.draw(running.restoring()));
     }
+    let mut seen = Restores::default();
     Box::new(move |running| {
         // In this order: a task whose shards are gone runs already, if it was not taken away.
         let ended = seen.note(running.restoring());
@@ -47,12 +44,14 @@ pub(super) fn watch() -> Box<dyn FnMut(&Running)> {
     })
 }
 
-/// Lines on the terminal, until it is dropped.
-struct Bars;
+/// Lines on the terminal, which go when it is dropped.
+#[derive(Debug, Default)]
+struct Bars(Restores);
 
 impl Bars {
-    fn draw(&self, restores: &Restores) {
-        terminal::draw(&restores.bars());
+    fn draw(&mut self, restoring: Vec<RestoreProgress>) {
+        self.0.note(restoring);
+        terminal::draw(&self.0.bars());
     }
 }
 
