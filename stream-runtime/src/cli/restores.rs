@@ -16,7 +16,7 @@ const SHARDS: usize = 4;
 /// More tables than this are told by their number.
 const TABLES: usize = 8;
 /// Cells of a bar.
-const BAR: usize = 20;
+const BAR: usize = 12;
 /// Restores that take longer are told of where there are no bars.
 const TOLD_AFTER: Duration = Duration::from_secs(5);
 /// And again so often.
@@ -24,14 +24,11 @@ const TOLD_EVERY: Duration = Duration::from_secs(30);
 
 /// What is called with the worker, a few times a second as long as it runs; what it drew goes when it is dropped.
 pub(super) fn watch() -> Box<dyn FnMut(&Running)> {
-    let mut seen = Restores::default();
     if terminal::can_draw() {
         let mut bars = Bars::default();
-        return Box::new(move |running| {
-            seen.note(running.restoring());
-            bars.draw(&seen);
-        });
+        return Box::new(move |running| bars.draw(running.restoring()));
     }
+    let mut seen = Restores::default();
     Box::new(move |running| {
         // In this order: a task whose shards are gone runs already, if it was not taken away.
         let ended = seen.note(running.restoring());
@@ -46,17 +43,14 @@ pub(super) fn watch() -> Box<dyn FnMut(&Running)> {
     })
 }
 
-/// Lines on the terminal, until it is dropped.
-#[derive(Default)]
-struct Bars {
-    drawn: bool,
-}
+/// Lines on the terminal, which go when it is dropped.
+#[derive(Debug, Default)]
+struct Bars(Restores);
 
 impl Bars {
-    fn draw(&mut self, restores: &Restores) {
-        let bars = restores.bars();
-        terminal::draw(&bars);
-        self.drawn = !bars.is_empty();
+    fn draw(&mut self, restoring: Vec<RestoreProgress>) {
+        self.0.note(restoring);
+        terminal::draw(&self.0.bars());
     }
 }
 
@@ -231,17 +225,17 @@ impl Sum {
         sum
     }
 
-    /// For a terminal.
+    /// For a terminal, which may be narrow: what is wanted most comes first.
     fn bar(&self) -> String {
         let full = (self.fraction.unwrap_or(0.0) * BAR as f64) as usize;
         let bar = format!("{}{}", "█".repeat(full), "░".repeat(BAR - full));
         let of = self.expected.map_or_else(String::new, |of| format!(" of {of}"));
         format!(
-            "{bar} {} {}{of} {:.0}/s eta {}",
+            "{bar} {} eta {} {:.0}/s {}{of}",
             percent(self.fraction),
-            self.records,
+            spoken_or_unknown(self.eta),
             self.rate,
-            spoken_or_unknown(self.eta)
+            self.records
         )
     }
 

@@ -31,9 +31,9 @@ fn each_shard_of_a_few_has_a_bar() {
     assert_eq!(
         restores.bars(),
         [
-            "restoring count[0]  █████░░░░░░░░░░░░░░░  25 % 50000 of 200000 1000/s eta 2m30s",
-            "restoring count[11] ░░░░░░░░░░░░░░░░░░░░   ? % 10000 1000/s eta unknown",
-            "restoring names[0]  ███████████████████░  99 % 199999 of 200000 1000/s eta 0s",
+            "restoring count[0]  ███░░░░░░░░░  25 % eta 2m30s 1000/s 50000 of 200000",
+            "restoring count[11] ░░░░░░░░░░░░   ? % eta unknown 1000/s 10000",
+            "restoring names[0]  ███████████░  99 % eta 0s 1000/s 199999 of 200000",
         ]
     );
 }
@@ -46,8 +46,8 @@ fn many_shards_have_a_bar_for_each_table() {
     assert_eq!(
         restores.bars(),
         [
-            "restoring count ██████████░░░░░░░░░░  50 % 2000 of 4000 4000/s eta 1s",
-            "restoring names ░░░░░░░░░░░░░░░░░░░░   0 % 0 of 1000 1000/s eta 1s",
+            "restoring count ██████░░░░░░  50 % eta 1s 4000/s 2000 of 4000",
+            "restoring names ░░░░░░░░░░░░   0 % eta 1s 1000/s 0 of 1000",
         ]
     );
 }
@@ -61,7 +61,7 @@ fn a_sum_does_not_go_back_when_shards_are_done() {
     // 900 and five times 920 of 900 and five times 1000.
     assert_eq!(
         restores.bars(),
-        ["restoring count ██████████████████░░  93 % 5500 of 5900 5000/s eta 0s"]
+        ["restoring count ███████████░  93 % eta 0s 5000/s 5500 of 5900"]
     );
 }
 

@@ -10,8 +10,7 @@ use super::positions::Alone;
 use super::{Kept, SOON, Setting, at, bootstrap, offset, send, settings, until, wake};
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{
-    CommitOffset, OutgoingRecord, SendOutcome, StartOffset, TransactionOutcome,
-    TransactionalProducer,
+    CommitOffset, OutgoingRecord, SendOutcome, StartOffset, TransactionOutcome, TransactionalProducer,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
