@@ -56,9 +56,7 @@ impl Bars {
 
 impl Drop for Bars {
     fn drop(&mut self) {
-        if self.drawn {
-            terminal::draw(&[]);
-        }
+        terminal::draw(&[]);
     }
 }
 
