@@ -58,14 +58,14 @@ struct Setting {
 
 impl Setting {
     fn new(name: &str) -> Option<Self> {
-        Some(Self::at(bootstrap()?, name))
+        Some(Self::at(&bootstrap()?, name))
     }
 
-    fn at(bootstrap: String, name: &str) -> Self {
+    fn at(bootstrap: &str, name: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{name}-{}-{number}", clock::wall_millis());
-        Self::of(settings(&bootstrap, &name))
+        Self::of(settings(bootstrap, &name))
     }
 
     fn of(settings: ClientSettings) -> Self {

@@ -90,7 +90,7 @@ fn nothing_is_lost_or_doubled_while_the_broker_is_away() {
         return;
     }
     let mut broker = Broker::start();
-    let setting = Setting::at(format!("127.0.0.1:{}", broker.port), "outage");
+    let setting = Setting::at(&format!("127.0.0.1:{}", broker.port), "outage");
     let topic = setting.topic("log", 1, &[]);
     let mut producer = setting.cluster.producer(wake()).expect("a producer");
     let mut consumer = setting.cluster.group_consumer("0", wake()).expect("a consumer");

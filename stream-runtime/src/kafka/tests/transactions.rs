@@ -404,7 +404,7 @@ fn a_commit_that_nobody_answers_is_unknown_and_its_fate_is_told_later() {
         return;
     }
     let broker = Broker::start();
-    let setting = Setting::at(format!("127.0.0.1:{}", broker.port), "unknown");
+    let setting = Setting::at(&format!("127.0.0.1:{}", broker.port), "unknown");
     let [input, output] = ["input", "output"].map(|name| setting.topic(name, 1, &[]));
     let mut member = Alone::new(&setting, &input, StartOffset::Beginning);
     let mut producer = producer(&setting, "0");
