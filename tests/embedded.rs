@@ -20,6 +20,8 @@ mod commits;
 mod dead_letters;
 #[path = "embedded/errors.rs"]
 mod errors;
+#[path = "embedded/exactly_once.rs"]
+mod exactly_once;
 #[path = "embedded/flow.rs"]
 mod flow;
 #[path = "embedded/functions.rs"]
