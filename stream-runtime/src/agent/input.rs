@@ -57,6 +57,10 @@ impl InputBuffer {
     pub(crate) fn push(&mut self, record: RecordRef<'_>) {
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a record is smaller than 2 GiB");
         self.first_offset.get_or_insert(record.offset);
+        if record.offset < self.reached {
+            // The topic was made anew, or its end cut off.
+            self.reached = 0;
+        }
         let start = self.bytes.len();
         self.bytes.extend_from_slice(record.key.unwrap_or_default());
         self.bytes.extend_from_slice(record.value.unwrap_or_default());
@@ -138,8 +142,9 @@ impl InputBuffer {
     }
 
     /// Where reading began.
-    pub(crate) fn first_offset(&self) -> Option<i64> {
+    pub(crate) fn began(&self) -> Option<i64> {
         self.first_offset
+            .or_else(|| (self.reached > 0).then_some(self.reached))
     }
 
     /// The offset of the first record that is not done, if there is one.

@@ -68,13 +68,21 @@ impl Outbox {
 
     /// The agent at the open record failed: its sends were never made.
     pub(crate) fn undo_agent(&mut self) {
-        self.entries.truncate(self.sealed_agents);
+        self.keep(self.sealed_agents);
     }
 
     /// The open record failed: its sends were never made.
     pub(crate) fn undo(&mut self) {
-        self.entries.truncate(self.sealed);
+        self.keep(self.sealed);
         self.sealed_agents = self.sealed;
+    }
+
+    /// Forgets all but the first entries, and their bytes.
+    fn keep(&mut self, entries: usize) {
+        self.entries.truncate(entries);
+        // The headers are what is written last.
+        let end = self.entries.last().map_or(0, |entry| entry.headers.end);
+        self.bytes.truncate(end);
     }
 
     /// Whether sends of finished records still wait.

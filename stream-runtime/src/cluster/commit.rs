@@ -54,6 +54,8 @@ pub(crate) enum Commit {
     Ending(Round),
     /// The transaction is being aborted, and then processed again.
     Aborting,
+    /// One was aborted; the next begins at this time.
+    Resting(Instant),
     /// The producer was of no more use, and a fresh one makes its name its own. Of this round it is not known whether
     /// it was committed.
     Renewing(Option<Round>),
@@ -141,13 +143,11 @@ impl Part {
         }
     }
 
-    /// Whether this is what the group has committed.
+    /// Whether this is what the group has committed, to the letter: whoever has the task by now counts on from the
+    /// same cut.
     fn is_in(&self, committed: &BTreeMap<&TopicPartition, &CommitOffset>) -> bool {
-        let texts = self.offsets.iter().filter_map(|offset| {
-            let found = committed.get(&offset.at)?;
-            Some(found.metadata.as_str())
-        });
-        Cut::newest(texts).is_some_and(|cut| cut.number >= self.cut.number)
+        let same = |offset: &CommitOffset| committed.get(&offset.at) == Some(&offset);
+        self.offsets.iter().any(same)
     }
 }
 
@@ -199,7 +199,7 @@ impl Commit {
 
     fn round(&self) -> Option<&Round> {
         match self {
-            Self::None | Self::Aborting => None,
+            Self::None | Self::Aborting | Self::Resting(_) => None,
             Self::Renewing(round) | Self::Pausing(round, _) => round.as_ref(),
             Self::Staging { round, .. }
             | Self::Delivering(round)
@@ -212,7 +212,7 @@ impl Commit {
 
     fn round_mut(&mut self) -> Option<&mut Round> {
         match self {
-            Self::None | Self::Aborting => None,
+            Self::None | Self::Aborting | Self::Resting(_) => None,
             Self::Renewing(round) | Self::Pausing(round, _) => round.as_mut(),
             Self::Staging { round, .. }
             | Self::Delivering(round)
@@ -294,6 +294,8 @@ impl Commit {
                 None => Ok((Self::Renewing(round), Stepped::Still)),
                 Some(outcome) => Self::renewed(round, outcome, bench),
             },
+            Self::Resting(at) if clock::now() < at => Ok((Self::Resting(at), Stepped::Still)),
+            Self::Resting(_) => Ok((Self::begin_next(bench)?, Stepped::Moved)),
             Self::Pausing(round, at) if clock::now() < at => Ok((Self::Pausing(round, at), Stepped::Still)),
             Self::Pausing(round, _) => {
                 bench.output.renew()?;
@@ -422,7 +424,7 @@ impl Commit {
 
     fn aborted(outcome: TransactionOutcome, bench: &mut Bench<'_>) -> Result<(Self, Stepped)> {
         let next = match outcome {
-            TransactionOutcome::Done => Self::begin_next(bench)?,
+            TransactionOutcome::Done => Self::Resting(clock::now() + pause_after(*bench.failures)),
             TransactionOutcome::Abort(reason)
             | TransactionOutcome::Fenced(reason)
             | TransactionOutcome::Unknown(reason) => Self::renew(None, &reason, bench)?,
@@ -435,8 +437,7 @@ impl Commit {
     fn renew(round: Option<Round>, reason: &str, bench: &mut Bench<'_>) -> Result<Self> {
         count_failure(bench.failures, reason)?;
         info!("the transactional producer is made anew: {reason}");
-        let pause = FIRST_PAUSE * 2_u32.pow(*bench.failures - 1);
-        Ok(Self::Pausing(round, clock::now() + pause))
+        Ok(Self::Pausing(round, clock::now() + pause_after(*bench.failures)))
     }
 
     fn renewed(
@@ -476,8 +477,8 @@ impl Commit {
             return Ok(Stepped::Still);
         };
         let committed: BTreeMap<_, _> = answer.iter().map(|offset| (&offset.at, offset)).collect();
-        // One transaction: all of its parts or none.
-        let was_committed = round.parts.iter().all(|part| part.is_in(&committed));
+        // One transaction: all of its parts or none. Others may have gone on from some of them.
+        let was_committed = round.parts.iter().any(|part| part.is_in(&committed));
         info!(was_committed, "the fate of the last transaction is known");
         *self = Self::begin_next(bench)?;
         if !was_committed {
@@ -517,7 +518,7 @@ impl Commit {
     /// When it wants to be stepped again, if nothing wakes the thread before.
     pub(crate) fn next_step(&self) -> Option<Instant> {
         match self {
-            Self::Waiting(_, at) | Self::Pausing(_, at) => Some(*at),
+            Self::Waiting(_, at) | Self::Pausing(_, at) | Self::Resting(at) => Some(*at),
             Self::Staging { .. } | Self::Delivering(_) => Some(clock::now() + DELIVERY_STEP),
             Self::None
             | Self::Storing(_)
@@ -553,6 +554,10 @@ impl Round {
 /// Everything since the last commit was in the transaction that is gone.
 fn rewind_all(bench: &Bench<'_>) -> Stepped {
     Stepped::Rewind(bench.tasks.keys().copied().collect())
+}
+
+fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE * 2_u32.pow(failures.saturating_sub(1))
 }
 
 fn count_failure(failures: &mut u32, reason: &str) -> Result<()> {

@@ -15,10 +15,7 @@ use crate::kafka::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Guarantee {
     AtLeastOnce,
-    /// With these names and time-out of transactions.
-    ExactlyOnce {
-        transaction_timeout: Duration,
-    },
+    ExactlyOnce { transaction_timeout: Duration },
 }
 
 /// How long a thread that ends badly waits for its transaction to be aborted. Otherwise its time-out ends it, which

@@ -6,6 +6,7 @@
 //! applied, since its input is processed again; its keys are written once more with their committed values by the next
 //! commit, which buries it.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ use crate::store::{Batch, Store, Write};
 
 /// Records applied to a store in one batch.
 const BATCH: usize = 10_000;
+/// And so many bytes at most, but for what one round brings, which the client's queue bounds.
+const BATCH_BYTES: usize = 16 << 20;
 /// Records taken in one round, so that running tasks get their turn.
 const ROUND: usize = 10_000;
 /// How often it is looked how far shards have come.
@@ -71,10 +74,10 @@ struct RestoringShard {
     truncated: bool,
 }
 
-/// What was written to a changelog and not committed.
+/// What was written to a changelog and not committed: the last value of each key.
 #[derive(Debug, Default)]
 struct Tail {
-    writes: Batch,
+    values: BTreeMap<Box<[u8]>, Option<Box<[u8]>>>,
     /// When its oldest record was written, in milliseconds since the Unix epoch.
     oldest: Option<i64>,
 }
@@ -187,6 +190,14 @@ impl Restores {
         Ok(())
     }
 
+    /// Lets the client of a reader that has nothing to read say what it has to say.
+    pub(crate) fn rest(&mut self) -> Result<()> {
+        match &mut self.reader {
+            Some(reader) if self.shards.is_empty() => reader.poll(&mut Nothing, 1).map(drop),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether anything is being restored.
     pub(crate) fn active(&self) -> bool {
         !self.shards.is_empty()
@@ -234,7 +245,7 @@ impl Restores {
             if shard.truncated {
                 shard.begin_anew()?;
                 rebuilt.push(shard.at.clone());
-            } else if shard.reached_end || shard.batch.len() >= BATCH {
+            } else if shard.reached_end || shard.batch.len() >= BATCH || shard.batch.bytes() >= BATCH_BYTES {
                 shard.apply()?;
             }
         }
@@ -318,6 +329,8 @@ impl RestoringShard {
         self.next_offset = 0;
         self.records = 0;
         self.pace = Pace::from(0, clock::now());
+        self.known_end = None;
+        self.reached_end = false;
         self.truncated = false;
         Ok(())
     }
@@ -338,31 +351,39 @@ impl RestoringShard {
             return Ok(false);
         };
         let age = Duration::from_millis(u64::try_from(clock::wall_millis() - oldest).unwrap_or_default());
-        let keys = self.tail.writes.len();
+        let keys = self.tail.values.len();
         // Half, since segments and clocks are not exact.
         if age > self.kept / 2 {
             warn!(
-                changelog = %self.at, records = keys, ?age,
+                changelog = %self.at, keys, ?age,
                 "changes that were written and never committed are too old to be taken back, since the \
                  versions before them may be gone: they count, and so does what is processed again"
             );
-            self.tail
-                .writes
-                .set_changelog_offset(self.table, self.next_offset);
-            self.store.apply(&self.tail.writes)?;
+            let mut batch = Batch::default();
+            for (key, value) in &self.tail.values {
+                batch.push(self.write(key, value.as_deref()));
+            }
+            batch.set_changelog_offset(self.table, self.next_offset);
+            self.store.apply(&batch)?;
             return Ok(true);
         }
-        info!(changelog = %self.at, records = keys, "changes that were not committed are taken back");
-        for write in self.tail.writes.writes() {
+        info!(changelog = %self.at, keys, "changes that were not committed are taken back");
+        for key in self.tail.values.keys() {
             let mut value = None;
             self.store
-                .get(self.table, write.key, &mut |bytes| value = Some(bytes.to_vec()))?;
-            repair.push(Write {
-                value: value.as_deref(),
-                ..write
-            });
+                .get(self.table, key, &mut |bytes| value = Some(bytes.to_vec()))?;
+            repair.push(self.write(key, value.as_deref()));
         }
         Ok(false)
+    }
+
+    fn write<'a>(&self, key: &'a [u8], value: Option<&'a [u8]>) -> Write<'a> {
+        Write {
+            table: self.table,
+            key,
+            value,
+            timestamp: self.tail.oldest.unwrap_or_default(),
+        }
     }
 
     fn progress(&self, now: Instant) -> RestoreProgress {
@@ -426,6 +447,17 @@ impl RestoringShard {
     }
 }
 
+/// Nothing is expected.
+struct Nothing;
+
+impl RecordSink for Nothing {
+    fn record(&mut self, _: RecordRef<'_>) {}
+
+    fn out_of_range(&mut self, _: &str, _: i32) -> bool {
+        true
+    }
+}
+
 /// Puts records into the batches of the shards they belong to.
 struct Shards<'a> {
     shards: &'a mut [RestoringShard],
@@ -466,7 +498,8 @@ impl RecordSink for Shards<'_> {
         if shard.until.is_none_or(|until| record.offset < until) {
             shard.batch.push(write);
         } else {
-            shard.tail.writes.push(write);
+            let value = record.value.map(Into::into);
+            shard.tail.values.insert(key.into(), value);
             let oldest = shard.tail.oldest.get_or_insert(record.timestamp);
             *oldest = record.timestamp.min(*oldest);
         }

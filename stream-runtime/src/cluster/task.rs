@@ -7,6 +7,7 @@
 //! what others wrote, and what all of them wrote when the record is given up.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::cut::Cut;
 use super::failures::{self, Follow};
@@ -96,8 +97,8 @@ pub(crate) struct Task {
     /// The last committed cut; number 0 before the first. Its changelogs are what is known of them, committed or
     /// found at the restore.
     cut: Cut,
-    /// Whether the first changes wait for a commit of where reading begins: until something is committed, nobody can
-    /// tell changes of a worker that crashed from state that is merely older than what the group remembers.
+    /// Whether the next changes wait for a commit of where reading begins: until one says where every changelog stands,
+    /// nobody can tell changes of a worker that crashed from state that is merely older than what the group remembers.
     anchors: bool,
     /// What restores found behind the last cut, to be put right by the next commit.
     repair: Batch,
@@ -199,6 +200,18 @@ impl Task {
                 self.committed[input] = Some((found.offset, now));
             }
         }
+        for (topic, local) in self.store.inputs() {
+            let known = committed.iter().flatten();
+            if let Some(found) = known.into_iter().find(|found| *found.at.topic == *topic)
+                && found.offset < local
+            {
+                warn!(
+                    task = self.name(), input = %found.at, from = local, to = found.offset,
+                    "the offsets of the group were set back; the tables keep what these records did, unless their \
+                     changelogs say otherwise, and they are processed again"
+                );
+            }
+        }
         let texts = committed.iter().flatten().map(|found| found.metadata.as_str());
         self.cut = Cut::newest(texts).unwrap_or_default();
     }
@@ -211,10 +224,13 @@ impl Task {
     /// The shards are as they were at the last cut. `changelogs` says where that is; `repair` overwrites what was
     /// written behind the cut and not committed.
     pub(crate) fn restored(&mut self, changelogs: Vec<(&'static str, i64)>, repair: Batch) {
-        self.cut.changelogs = changelogs
+        let known: BTreeMap<_, _> = changelogs
             .into_iter()
             .map(|(table, offset)| (table.to_owned(), offset))
             .collect();
+        // A cut that says the same of every table tells their next changes from these.
+        self.anchors &= self.cut.number == 0 || self.cut.changelogs != known;
+        self.cut.changelogs = known;
         self.repair = repair;
         self.stage = Stage::Running;
     }
@@ -236,6 +252,8 @@ impl Task {
             cut: self.cut,
             committed: self.committed,
             repair: self.repair,
+            anchors: self.anchors,
+            pulse: self.pulse,
             ..fresh
         }
     }
@@ -246,7 +264,7 @@ impl Task {
         inputs
             .map(|(buffer, committed)| match committed {
                 Some((offset, _)) => Some(*offset),
-                None => buffer.borrow().first_offset(),
+                None => buffer.borrow().began(),
             })
             .collect()
     }
@@ -501,7 +519,7 @@ impl Task {
     }
 
     /// Whether it knows what is committed and has its state.
-    fn is_ready(&self) -> bool {
+    pub(crate) fn is_ready(&self) -> bool {
         matches!(self.stage, Stage::Running | Stage::Stopped(_))
     }
 
@@ -518,7 +536,6 @@ impl Task {
     /// Whether where reading begins is to be committed before anything else is.
     pub(crate) fn wants_anchor(&self) -> bool {
         self.anchors
-            && self.cut.number == 0
             && self.stage == Stage::Running
             && self
                 .context
@@ -571,7 +588,8 @@ impl Task {
             let heads = self.context.inputs.iter();
             let offsets = heads.filter_map(|buffer| {
                 let buffer = buffer.borrow();
-                Some(commit_offset(&buffer, buffer.head_offset()?))
+                let offset = buffer.committable().or_else(|| buffer.head_offset())?;
+                Some(commit_offset(&buffer, offset))
             });
             return Ok(Some((offsets.collect(), cut)));
         }
@@ -624,7 +642,8 @@ impl Task {
                 *committed = Some((offset.offset, now));
             }
         }
-        if self.cut.number > 0 || !self.anchors {
+        // The commit of where reading begins has none of it.
+        if !std::mem::take(&mut self.anchors) {
             self.repair.clear();
         }
         self.cut = cut;

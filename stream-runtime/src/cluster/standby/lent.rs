@@ -46,10 +46,12 @@ impl TaskStores {
         Ok(lent)
     }
 
-    /// The task has ended on this thread, and nobody uses its store any more.
-    pub(crate) fn release(&mut self, task: TaskId, blueprint: &Blueprint) {
+    /// The task has ended on this thread, and nobody uses its store any more. One that was not restored yet is closed:
+    /// how old it is, only it knows.
+    pub(crate) fn release(&mut self, task: TaskId, blueprint: &Blueprint, is_restored: bool) {
         if let (Some(standbys), Some(lent)) = (&self.standbys, self.lent.remove(&task)) {
-            standbys.give_back(&blueprint.name, task.partition, lent.store.take());
+            let store = lent.store.take().filter(|_| is_restored);
+            standbys.give_back(&blueprint.name, task.partition, store);
         }
     }
 }

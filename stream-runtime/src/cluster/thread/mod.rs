@@ -298,7 +298,7 @@ impl Thread {
             .flat_map(|task| self.setup.blueprints.inputs_of(task.id))
             .collect();
         wanted.extend(self.commit.looks_at().unwrap_or_default());
-        if wanted.is_empty() {
+        if wanted.is_empty() && self.commit.looks_at().is_none() {
             self.question = None;
             return Ok(false);
         }
@@ -371,6 +371,7 @@ impl Thread {
 
     fn step_restores(&mut self) -> Result<bool> {
         if !self.restores.active() {
+            self.restores.rest()?;
             return Ok(false);
         }
         let (records, restored) = self.restores.step()?;
@@ -411,6 +412,9 @@ impl Thread {
         }
         if !starts.is_empty() {
             self.consumer.seek(&starts)?;
+            // Their buffers are empty, and nothing else would resume those that were full.
+            let places: Vec<_> = starts.into_iter().map(|(at, _)| at).collect();
+            self.consumer.resume(&places)?;
         }
         self.publish_status();
         Ok(())
@@ -430,7 +434,9 @@ impl Thread {
 
     fn run_tasks(&mut self) -> Result<bool> {
         self.retry_at = None;
-        let budget = if self.pressing { 0 } else { BUDGET };
+        // While a commit takes its time, only so much may be changed that it does not cover.
+        let is_full = !self.commit.is_none() && self.staged() > STAGED_KEYS;
+        let budget = if self.pressing || is_full { 0 } else { BUDGET };
         let mut sender = match self.commit.holds_sends() {
             true => None,
             false => self.output.sender(),
@@ -485,15 +491,19 @@ impl Thread {
         }
     }
 
+    /// How many keys wait for a commit.
+    fn staged(&self) -> usize {
+        self.tasks.values().map(Task::staged).sum()
+    }
+
     /// Begins a commit when one is due and everything that was sent is with the producer.
     fn begin_commit(&mut self, busy: bool) -> Result<()> {
         let now = clock::now();
-        let staged = || self.tasks.values().map(Task::staged).sum::<usize>();
         let due = now >= self.next_commit
             || !matches!(self.drain, Drain::None)
             || (self.eager && !busy)
             || self.tasks.values().any(Task::wants_anchor)
-            || staged() > STAGED_KEYS;
+            || self.staged() > STAGED_KEYS;
         self.pressing = due && self.tasks.values().any(Task::has_unsent);
         if due && !self.pressing {
             self.commit = Commit::begin(&mut self.tasks)?;

@@ -129,8 +129,10 @@ impl Thread {
     fn close_task(&mut self, id: TaskId, task: Task) -> Result<()> {
         self.restores.remove(id)?;
         self.routes.remove(task.context());
+        let is_restored = task.is_ready();
         task.close();
-        self.stores.release(id, self.setup.blueprints.get(id));
+        self.stores
+            .release(id, self.setup.blueprints.get(id), is_restored);
         Ok(())
     }
 

@@ -27,6 +27,10 @@ pub(super) fn judge(call: Call, complaint: &Complaint) -> Option<TransactionOutc
         Call::Init if fenced(complaint.code) => TransactionOutcome::Fenced(text),
         Call::Init => TransactionOutcome::Failed(text),
 
+        // The group went on to its next generation, perhaps with this member; if not, it is told so.
+        Call::SendOffsets if complaint.code == RDKafkaErrorCode::IllegalGeneration && !complaint.fatal => {
+            TransactionOutcome::Abort(text)
+        }
         Call::SendOffsets if complaint.fatal || left_behind(complaint.code) => {
             TransactionOutcome::Fenced(text)
         }
