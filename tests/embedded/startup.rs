@@ -105,3 +105,15 @@ fn on_the_broker_of_the_program_itself_external_topics_are_created_as_declared()
     wait_until("the tasks run", || running.running_tasks().len() == 7);
     running.stop().expect("all is well");
 }
+
+#[test]
+fn a_broker_without_the_newer_group_protocol_is_an_error_and_no_endless_wait() {
+    let bench = Bench::new(&[("arrivals", 1), ("departures", 1)]);
+    let app = bench
+        .app([pass_on::agent()])
+        .set("kafka.group.protocol", "consumer");
+    let running = app.start().expect("the program starts");
+    wait_until("the worker has failed", || running.has_failed());
+    let error = running.stop().expect_err("nobody takes it").to_string();
+    assert_mentions(&error, &["group.protocol=consumer", "Apache Kafka 4.0"]);
+}

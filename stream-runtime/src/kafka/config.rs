@@ -66,7 +66,7 @@ pub(super) fn group_consumer(settings: &ClientSettings) -> ClientConfig {
         config.set("group.instance.id", instance);
     }
     // librdkafka refuses these three under the newer protocol, where the broker has them.
-    if !has_new_group_protocol(settings) {
+    if !settings.has_newer_group_protocol() {
         config
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", millis(settings.session_timeout))
@@ -274,11 +274,12 @@ fn raw(config: &mut ClientConfig, settings: &ClientSettings) {
     }
 }
 
-fn has_new_group_protocol(settings: &ClientSettings) -> bool {
-    settings
-        .raw
-        .iter()
-        .any(|(name, value)| name == "group.protocol" && value == "consumer")
+impl ClientSettings {
+    /// Whether members join under the protocol of KIP-848.
+    pub(super) fn has_newer_group_protocol(&self) -> bool {
+        let mut raw = self.raw.iter();
+        raw.any(|(name, value)| name == "group.protocol" && value.eq_ignore_ascii_case("consumer"))
+    }
 }
 
 fn millis(duration: Duration) -> String {

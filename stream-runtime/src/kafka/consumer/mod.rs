@@ -11,6 +11,7 @@
 //! member's name and generation are looked at, and when they are not what they were everything is lost and a fresh
 //! client joins.
 
+mod joining;
 mod seek;
 mod verdict;
 
@@ -23,6 +24,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::Notify;
 
+use self::joining::Joining;
 use self::seek::Seeks;
 use self::verdict::{Committed, verdict};
 use super::committed::{CommittedOffsets, Question};
@@ -53,6 +55,7 @@ pub(super) struct RdKafkaGroupConsumer {
     question: Option<Question>,
     answer: Option<Vec<Option<CommitOffset>>>,
     seeks: Seeks,
+    joining: Joining,
     settings: ClientSettings,
     diagnostics: Arc<Diagnostics>,
     wake: Arc<Notify>,
@@ -103,6 +106,7 @@ impl RdKafkaGroupConsumer {
             question: None,
             answer: None,
             seeks: Seeks::new(offsets, &wake),
+            joining: Joining::Done,
             settings: settings.clone(),
             diagnostics: Arc::clone(diagnostics),
             wake,
@@ -242,13 +246,17 @@ impl RdKafkaGroupConsumer {
 impl GroupConsumer for RdKafkaGroupConsumer {
     fn subscribe(&mut self, topics: &[Arc<str>]) -> Result<()> {
         self.topics = topics.to_vec();
-        subscribe(&self.queue, topics)
+        subscribe(&self.queue, topics)?;
+        self.joining = Joining::watch(&self.settings, &self.offsets, topics, &self.wake)?;
+        Ok(())
     }
 
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize> {
         self.notice_expulsion();
         self.take_answer();
         self.step_seeks();
+        self.joining
+            .step(&self.queue, self.diagnostics.bootstrap(), &self.wake)?;
         let mut records = 0;
         while records < max && !matches!(self.membership, Membership::Expelled(_)) {
             let (inbox, diagnostics, seeks) = (&mut self.inbox, &self.diagnostics, &self.seeks);

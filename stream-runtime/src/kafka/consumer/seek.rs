@@ -198,3 +198,29 @@ fn refused<'a>(partitions: impl IntoIterator<Item = &'a TopicPartition>, error: 
     ))
     .with_source(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::config::tests::settings;
+    use crate::kafka::diagnostics::Diagnostics;
+
+    #[test]
+    fn records_are_held_back_until_a_seek_is_taken_on_or_forgotten() {
+        let diagnostics = Arc::new(Diagnostics::new("localhost:9092"));
+        let offsets = CommittedOffsets::new(&settings("localhost:9092", "shop"), &diagnostics);
+        let mut seeks = Seeks::new(&Arc::new(offsets), &Arc::new(Notify::new()));
+        let [one, two] = [1, 2].map(|partition| TopicPartition {
+            topic: Arc::from("orders"),
+            partition,
+        });
+        assert!(!seeks.hide("orders", 1));
+        seeks.add(&[(one.clone(), StartOffset::At(5)), (two, StartOffset::Committed)]);
+        assert!(seeks.hide("orders", 1) && seeks.hide("orders", 2));
+        assert!(!seeks.hide("orders", 3) && !seeks.hide("shapes", 1));
+        seeks.forget(&[one]);
+        assert!(!seeks.hide("orders", 1) && seeks.hide("orders", 2));
+        seeks.clear();
+        assert!(!seeks.hide("orders", 2));
+    }
+}
