@@ -30,6 +30,14 @@ struct Entry {
     headers: Range<usize>,
 }
 
+impl Entry {
+    /// Where its bytes end.
+    fn end(&self) -> usize {
+        let end = |part: &Option<Range<usize>>| part.as_ref().map_or(0, |part| part.end);
+        end(&self.key).max(end(&self.value)).max(self.headers.end)
+    }
+}
+
 /// A send as the outbox takes it; the parts write themselves behind what is already there.
 pub(crate) struct Staging<'a> {
     outbox: &'a mut Outbox,
@@ -80,9 +88,7 @@ impl Outbox {
     /// Forgets all but the first entries, and their bytes.
     fn keep(&mut self, entries: usize) {
         self.entries.truncate(entries);
-        // The headers are what is written last.
-        let end = self.entries.last().map_or(0, |entry| entry.headers.end);
-        self.bytes.truncate(end);
+        self.bytes.truncate(self.entries.last().map_or(0, Entry::end));
     }
 
     /// Whether sends of finished records still wait.

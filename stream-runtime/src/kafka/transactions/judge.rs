@@ -28,9 +28,7 @@ pub(super) fn judge(call: Call, complaint: &Complaint) -> Option<TransactionOutc
         Call::Init => TransactionOutcome::Failed(text),
 
         // The group went on to its next generation, perhaps with this member; if not, it is told so.
-        Call::SendOffsets if complaint.code == RDKafkaErrorCode::IllegalGeneration && !complaint.fatal => {
-            TransactionOutcome::Abort(text)
-        }
+        Call::SendOffsets if gone_on(complaint.code) && !complaint.fatal => TransactionOutcome::Abort(text),
         Call::SendOffsets if complaint.fatal || left_behind(complaint.code) => {
             TransactionOutcome::Fenced(text)
         }
@@ -52,6 +50,14 @@ pub(super) fn judge(call: Call, complaint: &Complaint) -> Option<TransactionOutc
         Call::Abort if complaint.fatal => TransactionOutcome::Fenced(text),
         Call::Abort => TransactionOutcome::Unknown(text),
     })
+}
+
+/// Whether a group says so that has made its next generation.
+fn gone_on(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::StaleMemberEpoch
+    )
 }
 
 /// What follows when the deadline has passed; the complaint is the last one.
@@ -77,11 +83,9 @@ fn fenced(code: RDKafkaErrorCode) -> bool {
 fn left_behind(code: RDKafkaErrorCode) -> bool {
     matches!(
         code,
-        RDKafkaErrorCode::IllegalGeneration
-            | RDKafkaErrorCode::UnknownMemberId
+        RDKafkaErrorCode::UnknownMemberId
             | RDKafkaErrorCode::FencedInstanceId
             | RDKafkaErrorCode::FencedMemberEpoch
-            | RDKafkaErrorCode::StaleMemberEpoch
     )
 }
 
@@ -173,10 +177,15 @@ mod tests {
     fn a_member_that_is_left_behind_sends_no_offsets() {
         for code in [
             RDKafkaErrorCode::IllegalGeneration,
+            RDKafkaErrorCode::StaleMemberEpoch,
+        ] {
+            let outcome = judge(Call::SendOffsets, &abortable(code));
+            assert!(matches!(outcome, Some(TransactionOutcome::Abort(_))), "{code}");
+        }
+        for code in [
             RDKafkaErrorCode::UnknownMemberId,
             RDKafkaErrorCode::FencedInstanceId,
             RDKafkaErrorCode::FencedMemberEpoch,
-            RDKafkaErrorCode::StaleMemberEpoch,
         ] {
             let outcome = judge(Call::SendOffsets, &abortable(code));
             assert!(matches!(outcome, Some(TransactionOutcome::Fenced(_))), "{code}");
