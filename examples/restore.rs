@@ -7,10 +7,11 @@
 //! Needs an empty Apache Kafka (`tests/kafka/run --port 9092`). A program first makes a table of as many keys, in four
 //! partitions, with a changelog record each. Then, in turns and twice, each in a process of its own with an empty
 //! directory: the program starts with `rocksdb://` and restores them; a plain consumer writes the same records into
-//! four RocksDB databases in batches of 10,000 without a write-ahead log. After each restore the program is killed and
-//! started once more over the state it left, which gives the time of a start that has next to nothing to restore.
+//! four RocksDB databases in batches of 10,000 without a write-ahead log. After each restore the program is stopped and
+//! started once more over the state it left, which gives the time of a start that has nothing to restore. At the end the
+//! program runs with `exactly_once`, is killed while it works, and started once more: it says how much it had to replay.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -51,7 +52,8 @@ async fn add_up(Key(account): Key<String>, amount: u64) {
 fn main() -> ExitCode {
     let outcome = match std::env::var("RESTORE_ROLE").as_deref() {
         Ok("fill") => fill(),
-        Ok("program") => program(),
+        Ok("program") => program("at_least_once"),
+        Ok("exactly-once") => program("exactly_once"),
         Ok("loop") => by_hand(),
         _ => compare(),
     };
@@ -93,7 +95,8 @@ fn client() -> ClientConfig {
 fn compare() -> Outcome {
     let records = records()?;
     let base = std::env::current_dir()?.join(format!("restore-{}", std::process::id()));
-    feed(records)?;
+    create_input()?;
+    feed(records, records)?;
     finished(start("fill", &base.join("fill"))?, "fill")?;
     let ends = ends()?;
     println!(
@@ -102,15 +105,32 @@ fn compare() -> Outcome {
     );
     for round in 1..=2 {
         let state = base.join(format!("program-{round}"));
-        let (restored, _) = timed("program", &state)?;
-        let (again, output) = timed("program", &state)?;
+        let (restored, said) = timed("program", &state)?;
+        let (again, said_again) = timed("program", &state)?;
         let net = restored.saturating_sub(again);
         print(round, "program", restored, records);
+        println!(
+            "  replayed {}; started again over this state, {}",
+            said.trim(),
+            said_again.trim()
+        );
         print(round, "  net of a start", net, records);
-        println!("  {}", output.trim());
         let (by_hand, _) = timed("loop", &base.join(format!("loop-{round}")))?;
         print(round, "loop", by_hand, records);
     }
+    // Killed at work: the time is that of the group, which has to notice.
+    let state = base.join("program-2");
+    let mut child = start("exactly-once", &state)?;
+    wait_for_ready(&mut child)?;
+    feed(200_000, records)?;
+    child.kill()?;
+    child.wait()?;
+    let (took, said) = timed("exactly-once", &state)?;
+    println!(
+        "killed at work under exactly_once, a table of {records} keys: replayed {} after {:.1} s",
+        said.trim(),
+        took.as_secs_f64()
+    );
     Ok(std::fs::remove_dir_all(base)?)
 }
 
@@ -127,27 +147,33 @@ fn start(role: &str, directory: &Path) -> Outcome<Child> {
         .args(std::env::args().skip(1))
         .env("RESTORE_ROLE", role)
         .env("RESTORE_DIRECTORY", directory)
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?)
 }
 
-/// Runs a role until it says that it is ready, and kills it then.
+/// Runs a role until it says that it is ready, and stops it then. Gives what it said before.
 fn timed(role: &str, directory: &Path) -> Outcome<(Duration, String)> {
     let started = Instant::now();
     let mut child = start(role, directory)?;
-    let mut output = child.stdout.take().ok_or("no output")?;
-    let mut said = Vec::new();
-    let mut byte = [0];
-    while !said.ends_with(b"ready\n") {
-        if output.read(&mut byte)? == 0 {
-            return finished(child, role).map(|()| (started.elapsed(), String::new()));
-        }
-        said.push(byte[0]);
-    }
+    let said = wait_for_ready(&mut child)?;
     let took = started.elapsed();
-    child.kill()?;
-    child.wait()?;
-    Ok((took, String::from_utf8(said)?))
+    // Which is its end.
+    drop(child.stdin.take());
+    finished(child, role)?;
+    Ok((took, said))
+}
+
+fn wait_for_ready(child: &mut Child) -> Outcome<String> {
+    let output = child.stdout.take().ok_or("no output")?;
+    let mut said = String::new();
+    for line in BufReader::new(output).lines() {
+        match line?.as_str() {
+            "ready" => return Ok(said),
+            line => said.push_str(line),
+        }
+    }
+    Err(format!("it ended before it was ready: {said}").into())
 }
 
 fn finished(mut child: Child, role: &str) -> Outcome {
@@ -157,19 +183,24 @@ fn finished(mut child: Child, role: &str) -> Outcome {
     }
 }
 
-fn feed(records: u64) -> Outcome {
+fn create_input() -> Outcome {
     let admin: AdminClient<_> = client().create()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let input = NewTopic::new("restore-input", PARTITIONS, TopicReplication::Fixed(1));
     runtime.block_on(admin.create_topics([&input], &AdminOptions::new()))?;
+    Ok(())
+}
+
+/// Sends records of `keys` keys in turn.
+fn feed(records: u64, keys: u64) -> Outcome {
     let producer: BaseProducer = client()
         .set("partitioner", "murmur2_random")
         .set("linger.ms", "50")
         .create()?;
     for n in 0..records {
-        let (key, value) = (format!("account-{n:09}"), (n % 1000).to_string());
+        let (key, value) = (format!("account-{:09}", n % keys), (n % 1000).to_string());
         let mut record = BaseRecord::to("restore-input").key(&key).payload(&value);
         while let Err((error, back)) = producer.send(record) {
             let KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull) = error else {
@@ -194,10 +225,13 @@ fn fill() -> Outcome {
 }
 
 /// The program under test: ready when all of its tasks run.
-fn program() -> Outcome {
+fn program(guarantee: &str) -> Outcome {
     let app = app()
         .set("store", "rocksdb://")
-        .set("datadir", directory()?.display().to_string());
+        .set("datadir", directory()?.display().to_string())
+        .set("processing_guarantee", guarantee)
+        .set("session_timeout", "6s")
+        .set("heartbeat_interval", "1s");
     let running = app.start()?;
     while running.running_tasks().len() < PARTITIONS as usize {
         if running.has_failed() {
@@ -205,10 +239,10 @@ fn program() -> Outcome {
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+    println!("{} records", running.restored_records());
     println!("ready");
-    loop {
-        std::thread::park();
-    }
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(running.stop()?)
 }
 
 /// Where each partition of the changelog ends.
