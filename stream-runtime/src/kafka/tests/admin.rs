@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{SOON, Setting, at, settings};
+use super::{SOON, Setting, at, offset, settings};
 use crate::error::ErrorKind;
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{CreateOutcome, TopicDescription, TopicSpec};
@@ -82,4 +82,28 @@ fn a_cluster_that_is_not_there_is_named_within_the_time() {
     assert!(start.elapsed() < Duration::from_secs(3));
     assert_eq!(error.kind(), ErrorKind::Broker);
     assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn offsets_of_a_group_without_members_are_committed_with_their_texts() {
+    let Some(setting) = Setting::new("memberless") else {
+        return;
+    };
+    let topic = setting.topic("log", 2, &[]);
+    let admin = setting.cluster.admin().expect("an admin client");
+    let group = format!("{}-nobody", setting.name);
+    let committed = || {
+        let places = [at(&topic, 0), at(&topic, 1)];
+        let found = admin.committed_offsets(&group, &places, SOON);
+        found.expect("the broker answers")
+    };
+    assert_eq!(committed(), [None, None]);
+    let first = offset(at(&topic, 1), 7, "1:2,3");
+    admin
+        .commit_offsets(&group, std::slice::from_ref(&first))
+        .expect("nobody is in the group");
+    assert_eq!(committed(), [None, Some(first)]);
+    let both = [offset(at(&topic, 0), 1, ""), offset(at(&topic, 1), 12, "")];
+    admin.commit_offsets(&group, &both).expect("nobody is in the group");
+    assert_eq!(committed(), both.map(Some));
 }
