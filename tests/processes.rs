@@ -17,6 +17,8 @@ mod cluster;
 mod commands;
 #[path = "processes/crashes.rs"]
 mod crashes;
+#[path = "processes/dead_letters.rs"]
+mod dead_letters;
 #[path = "processes/ending.rs"]
 mod ending;
 #[path = "processes/failover.rs"]
@@ -72,6 +74,8 @@ const CASES: &[(&str, Needs)] = cases! {
         a_record_that_does_not_decode_ends_with_1_and_its_place
         a_stopped_task_leaves_the_others_running;
     Broker commands: topics_are_checked_created_and_printed records_are_sent;
+    Broker dead_letters: dead_letters_are_listed_and_replayed_once what_fails_again_comes_back_and_says_how_often
+        what_cannot_be_replayed_is_told;
     Broker ending: sigterm_commits_what_was_processed sigint_commits_what_was_processed
         a_stop_does_not_wait_for_a_stuck_agent a_second_signal_ends_at_once;
     Broker failover: two_workers_have_two_tasks_each_of_four_partitions

@@ -3,10 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "rocksdb")]
 use stream_runtime::embedded::NewTopic;
 use stream_runtime::prelude::*;
 
-use crate::support::{Bench, input, wait_until};
+#[cfg(feature = "rocksdb")]
+use crate::support::wait_until;
+use crate::support::{Bench, input};
 
 // `delete` lets a test remove records from the changelog.
 #[table(config = [("cleanup.policy", "compact,delete")])]

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stream_runtime::dead_letter;
 use stream_runtime::prelude::*;
 
 use crate::cluster::{Cluster, unique};
@@ -89,6 +90,33 @@ async fn take_orders(order: Order) {
     println!("order {}", order.number);
 }
 
+/// Parcels that went out.
+#[topic(name = "delivered")]
+static DELIVERED: Topic<(), String>;
+
+/// What is done about a parcel, and how often it was replayed. Bad ones fail, unless somebody has mended the program.
+fn deal_with(parcel: &str, headers: &Headers) -> Result<String, String> {
+    if parcel.starts_with("bad") && std::env::var_os("PARCELS_MENDED").is_none() {
+        return Err("it is bad".to_owned());
+    }
+    Ok(match headers.get(dead_letter::REPLAYS) {
+        None => parcel.to_owned(),
+        Some(replays) => format!("{parcel} ({})", String::from_utf8_lossy(replays)),
+    })
+}
+
+/// Delivers parcels.
+#[agent(topic = "parcels", sink = DELIVERED, on_error = retry(times = 1, backoff = "1ms", then = dead_letter))]
+async fn deliver(parcel: String, headers: Headers) -> Result<String, String> {
+    deal_with(&parcel, &headers)
+}
+
+/// Delivers parcels that come back.
+#[agent(topic = "returns", sink = DELIVERED, on_error = retry(times = 1, backoff = "1ms", then = dead_letter))]
+async fn take_back(parcel: String, headers: Headers) -> Result<String, String> {
+    Ok(format!("back: {}", deal_with(&parcel, &headers)?))
+}
+
 /// Of the topics of shades.
 const PARTITIONS: i32 = 4;
 
@@ -105,6 +133,7 @@ pub(crate) fn asked_for() -> Option<App> {
             .stdin(&SHADES)
             .show_at_end(&SEEN),
         "places" => App::new(id).agents([count_places::agent()]),
+        "parcels" => App::new(id).agents([deliver::agent(), take_back::agent()]),
         "orders" => App::new(id).agents([take_orders::agent()]),
         other => panic!("no program `{other}`"),
     })
@@ -124,6 +153,11 @@ pub(crate) fn shades(id: &str) -> Command {
 /// The program `orders`.
 pub(crate) fn orders(id: &str) -> Command {
     command_of("orders", id)
+}
+
+/// The program `parcels`.
+pub(crate) fn parcels(id: &str) -> Command {
+    command_of("parcels", id)
 }
 
 /// Starts a worker whose log tells what it does, and which is missed soon when it is gone.

@@ -177,6 +177,7 @@ impl Reader {
         self.reader.add(&[(at.clone(), StartOffset::At(from))])?;
         let mut sink = Sink {
             each,
+            partition: at.partition,
             end,
             outcome: Ok(ControlFlow::Continue(())),
             reached: false,
@@ -202,6 +203,8 @@ impl Reader {
 /// Takes the records of one partition.
 struct Sink<F> {
     each: F,
+    /// What was fetched of another before may still come.
+    partition: i32,
     end: i64,
     outcome: Result<ControlFlow<()>>,
     /// There is nothing more to come.
@@ -210,6 +213,9 @@ struct Sink<F> {
 
 impl<F: FnMut(RecordRef<'_>) -> Result<ControlFlow<()>>> RecordSink for Sink<F> {
     fn record(&mut self, record: RecordRef<'_>) {
+        if record.partition != self.partition {
+            return;
+        }
         let offset = record.offset;
         let goes_on = |outcome: &Result<ControlFlow<()>>| matches!(outcome, Ok(ControlFlow::Continue(())));
         if goes_on(&self.outcome) && offset < self.end {
@@ -218,7 +224,7 @@ impl<F: FnMut(RecordRef<'_>) -> Result<ControlFlow<()>>> RecordSink for Sink<F> 
         self.reached |= !goes_on(&self.outcome) || offset + 1 >= self.end;
     }
 
-    fn end_of_partition(&mut self, _: &str, _: i32, offset: i64) {
-        self.reached |= offset >= self.end;
+    fn end_of_partition(&mut self, _: &str, partition: i32, offset: i64) {
+        self.reached |= partition == self.partition && offset >= self.end;
     }
 }

@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 
-use super::{SOON, Setting, at, settings, until};
+use super::{SOON, Setting, at, offset, settings, until};
 use crate::error::ErrorKind;
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{CreateOutcome, TopicDescription, TopicSpec};
@@ -147,4 +147,30 @@ fn delete(setting: &Setting, topic: &str) {
         .expect("a runtime");
     let deleted = runtime.block_on(admin.delete_topics(&[topic], &AdminOptions::new()));
     assert_eq!(deleted.expect("an answer"), [Ok(topic.to_owned())]);
+}
+
+#[test]
+fn offsets_of_a_group_without_members_are_committed_with_their_texts() {
+    let Some(setting) = Setting::new("memberless") else {
+        return;
+    };
+    let topic = setting.topic("log", 2, &[]);
+    let admin = setting.cluster.admin().expect("an admin client");
+    let group = format!("{}-nobody", setting.name);
+    let committed = || {
+        let places = [at(&topic, 0), at(&topic, 1)];
+        let found = admin.committed_offsets(&group, &places, SOON);
+        found.expect("the broker answers")
+    };
+    assert_eq!(committed(), [None, None]);
+    let first = offset(at(&topic, 1), 7, "1:2,3");
+    admin
+        .commit_offsets(&group, std::slice::from_ref(&first))
+        .expect("nobody is in the group");
+    assert_eq!(committed(), [None, Some(first)]);
+    let both = [offset(at(&topic, 0), 1, ""), offset(at(&topic, 1), 12, "")];
+    admin
+        .commit_offsets(&group, &both)
+        .expect("nobody is in the group");
+    assert_eq!(committed(), both.map(Some));
 }
