@@ -9,7 +9,8 @@
 //! directory: the program starts with `rocksdb://` and restores them; a plain consumer writes the same records into
 //! four RocksDB databases in batches of 10,000 without a write-ahead log. After each restore the program is stopped and
 //! started once more over the state it left, which gives the time of a start that has nothing to restore. At the end the
-//! program runs with `exactly_once`, is killed while it works, and started once more: it says how much it had to replay.
+//! program runs with `exactly_once`, is killed while it works, and started once more: it says how much it had to replay. Last, two workers share the partitions, one of them is killed, and the
+//! other says when it runs all tasks: without standbys and with them, in memory.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use stream_runtime::prelude::*;
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const PARTITIONS: i32 = 4;
+const SESSION_SECONDS: u64 = 6;
 const CHANGELOG: &str = "restore-accounts-changelog";
 
 /// Movements, by account.
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         Ok("fill") => fill(),
         Ok("program") => program("at_least_once"),
         Ok("exactly-once") => program("exactly_once"),
+        Ok("member-0") => member("0"),
+        Ok("member-1") => member("1"),
         Ok("loop") => by_hand(),
         _ => compare(),
     };
@@ -131,7 +135,71 @@ fn compare() -> Outcome {
         said.trim(),
         took.as_secs_f64()
     );
+    for replicas in ["0", "1"] {
+        let took = failover(&base, replicas)?;
+        println!(
+            "all tasks run {:.1} s after a kill, {SESSION_SECONDS} s of which the group waits: standby_replicas = {replicas}",
+            took.as_secs_f64()
+        );
+    }
     Ok(std::fs::remove_dir_all(base)?)
+}
+
+/// How long the survivor of two workers takes to run everything.
+fn failover(base: &Path, replicas: &str) -> Outcome<Duration> {
+    let worker = || -> Outcome<Child> { start(&format!("member-{replicas}"), base) };
+    let (mut survivor, mut killed) = (worker()?, worker()?);
+    wait_for_ready(&mut killed)?;
+    let output = survivor.stdout.take().ok_or("no output")?;
+    let mut lines = BufReader::new(output).lines();
+    let mut wait_for = |wanted: &str| -> Outcome {
+        for line in &mut lines {
+            if line? == wanted {
+                return Ok(());
+            }
+        }
+        Err(format!("it ended before it said {wanted}").into())
+    };
+    wait_for("ready")?;
+    killed.kill()?;
+    let started = Instant::now();
+    killed.wait()?;
+    wait_for("all")?;
+    let took = started.elapsed();
+    survivor.kill()?;
+    survivor.wait()?;
+    // The next two are not to wait for this one.
+    std::thread::sleep(Duration::from_secs(SESSION_SECONDS + 1));
+    Ok(took)
+}
+
+/// One of two workers.
+fn member(replicas: &str) -> Outcome {
+    let app = app()
+        .set("standby_replicas", replicas)
+        .set("session_timeout", format!("{SESSION_SECONDS}s"))
+        .set("heartbeat_interval", "1s");
+    let running = app.start()?;
+    let half = PARTITIONS as usize / 2;
+    let says = |what: &str, is_so: &dyn Fn() -> bool| -> Outcome {
+        while !is_so() {
+            if running.has_failed() {
+                return Err("the worker has failed".into());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        println!("{what}");
+        Ok(())
+    };
+    let stands_by = || {
+        let tasks = running.standby_tasks();
+        replicas == "0" || (tasks.len() == half && tasks.iter().all(|task| task.lag == Some(0)))
+    };
+    says("ready", &|| running.running_tasks().len() == half && stands_by())?;
+    says("all", &|| running.running_tasks().len() == 2 * half)?;
+    loop {
+        std::thread::park();
+    }
 }
 
 fn print(round: u32, what: &str, took: Duration, records: u64) {
@@ -230,7 +298,7 @@ fn program(guarantee: &str) -> Outcome {
         .set("store", "rocksdb://")
         .set("datadir", directory()?.display().to_string())
         .set("processing_guarantee", guarantee)
-        .set("session_timeout", "6s")
+        .set("session_timeout", format!("{SESSION_SECONDS}s"))
         .set("heartbeat_interval", "1s");
     let running = app.start()?;
     while running.running_tasks().len() < PARTITIONS as usize {
