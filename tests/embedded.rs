@@ -44,5 +44,7 @@ mod startup;
 mod stores;
 #[path = "embedded/topologies.rs"]
 mod topologies;
+#[path = "embedded/transactions.rs"]
+mod transactions;
 #[path = "embedded/watchdog.rs"]
 mod watchdog;

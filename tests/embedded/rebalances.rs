@@ -6,8 +6,9 @@ use std::sync::Mutex;
 use stream_runtime::Running;
 use stream_runtime::prelude::*;
 
-use crate::support::bench::Output;
-use crate::support::{Bench, Gate, input, log, wait_until};
+use crate::support::bench::{Output, program};
+use crate::support::proxy::Proxy;
+use crate::support::{Bench, DEADLINE, Gate, input, log, wait_until};
 
 fn tasks(running: &Running) -> usize {
     running.running_tasks().len()
@@ -58,7 +59,7 @@ fn two_workers_share_the_partitions_and_no_record_is_lost_or_doubled() {
     stopping.join().expect("it does not panic").expect("all is well");
     wait_until("the second has all", || tasks(&second) == 4);
     round(&bench);
-    second.drain(crate::support::DEADLINE).expect("all is processed");
+    second.drain(DEADLINE).expect("all is processed");
     second.stop().expect("all is well");
     let counted = counted(&bench.read("visited"));
     for guest in 0..40 {
@@ -156,6 +157,86 @@ fn a_record_that_is_open_when_its_partition_is_given_back_is_finished_first() {
     assert_eq!(OPEN.arrived(), 2, "nothing was given up and begun anew");
     let counted = counted(&bench.read("rooms-left"));
     assert_eq!(counted, [("go".to_owned(), 2), ("wait".to_owned(), 2)].into());
+}
+
+static LOUNGE: Gate = Gate::new();
+
+/// Holds the first record of each of two partitions; who processes them again is let through.
+#[agent(topic = "lounges", sink = "lounges-left")]
+async fn linger(value: String) -> String {
+    REBALANCES_SEEN.update("lounge", |seen| *seen += 1);
+    if LOUNGE.arrived() < 2 {
+        LOUNGE.pass().await;
+    }
+    value
+}
+
+#[test]
+fn a_record_that_stays_open_is_given_up_in_time_and_its_partition_given_back() {
+    log::keep();
+    let bench = Bench::new(&[("lounges", 2), ("lounges-left", 1)]);
+    let start = || {
+        let app = bench.app([linger::agent()]);
+        let app = app.set("session_timeout", "6s").set("max_poll_interval", "20s");
+        app.start().expect("the program starts")
+    };
+    let first = start();
+    bench.produce("lounges", (0..2).map(|partition| input("wait").to(partition)));
+    LOUNGE.wait_for(2);
+    let second = start();
+    wait_until("each has one", || tasks(&first) == 1 && tasks(&second) == 1);
+    assert!(
+        !log::has(&["lost", "lounges"]),
+        "it was given back before the group took it away"
+    );
+    bench.wait_for_records("lounges-left", 1);
+    LOUNGE.open();
+    first.drain(DEADLINE).expect("all is processed");
+    first.stop().expect("all is well");
+    second.stop().expect("all is well");
+    assert_eq!(bench.texts("lounges-left"), ["wait"; 2], "each once");
+}
+
+#[agent(topic = "islands", sink = "islands-seen")]
+async fn be_cut_off(value: String) -> String {
+    let seen = REBALANCES_SEEN.update("island", |seen| {
+        *seen += 1;
+        *seen
+    });
+    format!("{value} {seen}")
+}
+
+#[test]
+fn what_a_worker_has_staged_for_a_partition_that_it_lost_is_dropped() {
+    log::keep();
+    let bench = Bench::new(&[("islands", 1), ("islands-seen", 1)]);
+    let proxy = Proxy::before(bench.broker.port());
+    // The group gives it up soon when it is cut off.
+    let app = program(&bench.id, &proxy.bootstrap(), [be_cut_off::agent()])
+        .set("session_timeout", "6s")
+        .set("heartbeat_interval", "500ms")
+        .set("commit_interval", "4m");
+    let first = app.start().expect("the program starts");
+    bench.produce("islands", ["a", "b"].map(input));
+    bench.wait_for_records("islands-seen", 2);
+    proxy.cut();
+    let second = bench.start([be_cut_off::agent()]);
+    wait_until("the second has it", || tasks(&second) == 1);
+    second.drain(DEADLINE).expect("all is processed");
+    let changelog = bench.changelog("rebalances-seen");
+    let written = bench.end(&changelog);
+    proxy.mend();
+    wait_until("the first hears of it", || log::has(&["lost", "islands"]));
+    first.stop().expect("all is well");
+    assert_eq!(bench.end(&changelog), written, "only the owner writes");
+    assert_eq!(bench.committed("islands", 0), Some(2));
+    bench.produce("islands", ["c"].map(input));
+    second.drain(DEADLINE).expect("all is processed");
+    second.stop().expect("all is well");
+    assert_eq!(
+        bench.texts("islands-seen").last().map(String::as_str),
+        Some("c 3")
+    );
 }
 
 #[table]

@@ -221,6 +221,17 @@ impl Bench {
         });
     }
 
+    /// Makes a transactional id somebody else's: who has it is fenced, and its transaction aborted.
+    #[track_caller]
+    pub(crate) fn take_transactions(&self, id: &str) {
+        let thief: BaseProducer = self
+            .config()
+            .set("transactional.id", id)
+            .create()
+            .expect("a client can be made");
+        thief.init_transactions(DEADLINE).expect("the broker answers");
+    }
+
     /// The topics on the broker and their partitions.
     pub(crate) fn topics(&self) -> BTreeMap<String, usize> {
         let metadata = self.reader().fetch_metadata(None, DEADLINE);
