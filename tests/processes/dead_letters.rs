@@ -116,12 +116,25 @@ pub(crate) fn dead_letters_are_listed_and_replayed_once(cluster: &Cluster) {
     assert_eq!(field(&parcels.letters(), "replayed"), ["true"; 3]);
 
     // They went to the partitions that they came from.
-    let values: Vec<_> = cluster.read("parcels").into_iter().map(|(_, value)| value).collect();
-    assert_eq!(values, ["one", "bad three", "bad three", "bad two", "four", "bad two"]);
+    let values: Vec<_> = cluster
+        .read("parcels")
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect();
+    assert_eq!(
+        values,
+        ["one", "bad three", "bad three", "bad two", "four", "bad two"]
+    );
     parcels.work(true);
     assert_eq!(
         parcels.delivered(),
-        pairs(["one", "four", "bad two (1)", "bad three (1)", "back: bad five (1)"])
+        pairs([
+            "one",
+            "four",
+            "bad two (1)",
+            "bad three (1)",
+            "back: bad five (1)"
+        ])
     );
 }
 
@@ -137,10 +150,20 @@ pub(crate) fn what_fails_again_comes_back_and_says_how_often(cluster: &Cluster) 
     assert!(output.err.contains("replayed 1 dead letter of"), "{output:#?}");
     parcels.work(false);
     assert_eq!(field(&parcels.letters(), "replays"), ["0", "1", "2"]);
-    let output = parcels.run(&["replay", "--again", "--limit", "2"]).ok();
-    assert!(output.err.contains("replayed 2 dead letters of"), "{output:#?}");
+    let output = parcels
+        .run(&["replay", "--again", "--limit", "2", "--dry-run"])
+        .ok();
+    assert!(
+        output.err.contains("would replay 2 dead letters of"),
+        "{output:#?}"
+    );
+    let output = parcels.run(&["replay", "--again"]).ok();
+    assert!(output.err.contains("replayed 3 dead letters of"), "{output:#?}");
     parcels.work(true);
-    assert_eq!(parcels.delivered(), pairs(["bad one (1)", "bad one (2)"]));
+    assert_eq!(
+        parcels.delivered(),
+        pairs(["bad one (1)", "bad one (2)", "bad one (3)"])
+    );
 }
 
 pub(crate) fn what_cannot_be_replayed_is_told(cluster: &Cluster) {
@@ -166,5 +189,8 @@ pub(crate) fn what_cannot_be_replayed_is_told(cluster: &Cluster) {
     // Records that are none of its dead letters are passed over.
     let output = parcels.run(&["replay", "parcels"]).ok();
     assert!(output.err.contains("nothing to replay in parcels"), "{output:#?}");
-    assert!(output.err.contains("no dead letters of this program"), "{output:#?}");
+    assert!(
+        output.err.contains("no dead letters of this program"),
+        "{output:#?}"
+    );
 }

@@ -104,6 +104,8 @@ fn offsets_of_a_group_without_members_are_committed_with_their_texts() {
         .expect("nobody is in the group");
     assert_eq!(committed(), [None, Some(first)]);
     let both = [offset(at(&topic, 0), 1, ""), offset(at(&topic, 1), 12, "")];
-    admin.commit_offsets(&group, &both).expect("nobody is in the group");
+    admin
+        .commit_offsets(&group, &both)
+        .expect("nobody is in the group");
     assert_eq!(committed(), both.map(Some));
 }
