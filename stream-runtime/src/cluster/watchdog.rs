@@ -91,7 +91,7 @@ impl Watchdog {
         let blocked = stands >= self.stuck_after;
         if blocked && blocker.is_none() {
             let why = "it is in a call that does not come back, outside of its agents".to_owned();
-            self.tell(&watchee, format!("{name} does not turn"), stands, &why, notices);
+            self.tell(&watchee, &format!("{name} does not turn"), stands, &why, notices);
         }
         for task in &thread.tasks {
             let watchee = (thread.name.clone(), Some(task.name.clone()));
@@ -107,7 +107,7 @@ impl Watchdog {
             if stands >= self.stuck_after && (!blocked || is_blocker) {
                 let why = why(task, thread, blocked);
                 let what = format!("{name} makes no progress");
-                self.tell(&watchee, what, stands, &why, notices);
+                self.tell(&watchee, &what, stands, &why, notices);
             }
         }
     }
@@ -143,7 +143,7 @@ impl Watchdog {
     fn tell(
         &mut self,
         watchee: &Watchee,
-        what: String,
+        what: &str,
         stands: Duration,
         why: &str,
         notices: &mut Vec<Notice>,
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn one_reason(look: ThreadLook, turns: bool, parts: &[&str]) {
+    fn one_reason(look: &ThreadLook, turns: bool, parts: &[&str]) {
         let mut said = notices(31, |second| ThreadLook {
             turns: if turns { second } else { 5 },
             ..look.clone()
@@ -315,29 +315,29 @@ mod tests {
     fn what_a_stuck_task_is_at_is_named() {
         let with = |doing| thread(0, vec![task(doing, 7, 4)]);
         let agent = &["task input/3", "for 30s", "`count`", "input/3 offset 17"];
-        one_reason(with(Doing::Awaiting), true, &[&agent[..], &["awaits"]].concat());
+        one_reason(&with(Doing::Awaiting), true, &[&agent[..], &["awaits"]].concat());
         one_reason(
-            with(Doing::BackingOff),
+            &with(Doing::BackingOff),
             true,
             &[&agent[..], &["failed on it 2 times"]].concat(),
         );
         one_reason(
-            with(Doing::Polling),
+            &with(Doing::Polling),
             true,
             &[&agent[..], &["works on it"]].concat(),
         );
         one_reason(
-            with(Doing::Sending),
+            &with(Doing::Sending),
             true,
             &["4 records", "the producer takes no more"],
         );
-        one_reason(with(Doing::Holding), true, &["4 records", "a commit"]);
-        one_reason(with(Doing::Nothing), true, &["4 records", "none is opened"]);
+        one_reason(&with(Doing::Holding), true, &["4 records", "a commit"]);
+        one_reason(&with(Doing::Nothing), true, &["4 records", "none is opened"]);
         let committing = ThreadLook {
             committing: true,
             ..with(Doing::Nothing)
         };
-        one_reason(committing, true, &["4 records", "a commit"]);
+        one_reason(&committing, true, &["4 records", "a commit"]);
     }
 
     #[test]
@@ -354,13 +354,13 @@ mod tests {
             "blocks thread `input-0`",
             "another task",
         ];
-        one_reason(look, false, &parts);
+        one_reason(&look, false, &parts);
     }
 
     #[test]
     fn a_thread_that_does_not_turn_is_stuck_without_any_task() {
         one_reason(
-            thread(5, Vec::new()),
+            &thread(5, Vec::new()),
             false,
             &["thread `input-0` does not turn for 30s"],
         );
