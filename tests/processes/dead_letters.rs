@@ -150,10 +150,20 @@ pub(crate) fn what_fails_again_comes_back_and_says_how_often(cluster: &Cluster) 
     assert!(output.err.contains("replayed 1 dead letter of"), "{output:#?}");
     parcels.work(false);
     assert_eq!(field(&parcels.letters(), "replays"), ["0", "1", "2"]);
-    let output = parcels.run(&["replay", "--again", "--limit", "2"]).ok();
-    assert!(output.err.contains("replayed 2 dead letters of"), "{output:#?}");
+    let output = parcels
+        .run(&["replay", "--again", "--limit", "2", "--dry-run"])
+        .ok();
+    assert!(
+        output.err.contains("would replay 2 dead letters of"),
+        "{output:#?}"
+    );
+    let output = parcels.run(&["replay", "--again"]).ok();
+    assert!(output.err.contains("replayed 3 dead letters of"), "{output:#?}");
     parcels.work(true);
-    assert_eq!(parcels.delivered(), pairs(["bad one (1)", "bad one (2)"]));
+    assert_eq!(
+        parcels.delivered(),
+        pairs(["bad one (1)", "bad one (2)", "bad one (3)"])
+    );
 }
 
 pub(crate) fn what_cannot_be_replayed_is_told(cluster: &Cluster) {

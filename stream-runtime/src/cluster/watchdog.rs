@@ -266,7 +266,7 @@ mod tests {
 
     #[expect(clippy::needless_pass_by_value, reason = "its callers make it for this")]
     #[track_caller]
-    fn one_reason(look: ThreadLook, turns: bool, parts: &[&str]) {
+    fn one_reason(look: &ThreadLook, turns: bool, parts: &[&str]) {
         let mut said = notices(31, |second| ThreadLook {
             turns: if turns { second } else { 5 },
             ..look.clone()
@@ -316,29 +316,29 @@ mod tests {
     fn what_a_stuck_task_is_at_is_named() {
         let with = |doing| thread(0, vec![task(doing, 7, 4)]);
         let agent = &["task input/3", "for 30s", "`count`", "input/3 offset 17"];
-        one_reason(with(Doing::Awaiting), true, &[&agent[..], &["awaits"]].concat());
+        one_reason(&with(Doing::Awaiting), true, &[&agent[..], &["awaits"]].concat());
         one_reason(
-            with(Doing::BackingOff),
+            &with(Doing::BackingOff),
             true,
             &[&agent[..], &["failed on it 2 times"]].concat(),
         );
         one_reason(
-            with(Doing::Polling),
+            &with(Doing::Polling),
             true,
             &[&agent[..], &["works on it"]].concat(),
         );
         one_reason(
-            with(Doing::Sending),
+            &with(Doing::Sending),
             true,
             &["4 records", "the producer takes no more"],
         );
-        one_reason(with(Doing::Holding), true, &["4 records", "a commit"]);
-        one_reason(with(Doing::Nothing), true, &["4 records", "none is opened"]);
+        one_reason(&with(Doing::Holding), true, &["4 records", "a commit"]);
+        one_reason(&with(Doing::Nothing), true, &["4 records", "none is opened"]);
         let committing = ThreadLook {
             committing: true,
             ..with(Doing::Nothing)
         };
-        one_reason(committing, true, &["4 records", "a commit"]);
+        one_reason(&committing, true, &["4 records", "a commit"]);
     }
 
     #[test]
@@ -355,13 +355,13 @@ mod tests {
             "blocks thread `input-0`",
             "another task",
         ];
-        one_reason(look, false, &parts);
+        one_reason(&look, false, &parts);
     }
 
     #[test]
     fn a_thread_that_does_not_turn_is_stuck_without_any_task() {
         one_reason(
-            thread(5, Vec::new()),
+            &thread(5, Vec::new()),
             false,
             &["thread `input-0` does not turn for 30s"],
         );

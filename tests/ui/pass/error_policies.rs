@@ -9,14 +9,12 @@ use stream_runtime::{AgentDef, OnError, Ownership, TopicDef, Verdict};
 #[topic(internal, partitions = 3, retention = "30d")]
 static FAILED: Topic<Vec<u8>, Vec<u8>>;
 
-macro_rules! agents {
-    ($($name:ident = $($policy:tt)+;)+) => {
-        $(
-            #[agent(topic = "orders", on_error = $($policy)+)]
-            async fn $name(order: String) {
-                drop(order);
-            }
-        )+
+macro_rules! agent_with {
+    ($name:ident, $($policy:tt)+) => {
+        #[agent(topic = "orders", on_error = $($policy)+)]
+        async fn $name(order: String) {
+            drop(order);
+        }
     };
 }
 
@@ -65,10 +63,7 @@ async fn quickly(order: String) {
     drop(order);
 }
 
-// What a macro passes on is an expression like others.
-agents! {
-    passed_on = retry(times = 1, then = skip);
-}
+agent_with!(passed_on, retry(times = 1, then = skip));
 
 fn dead_letters(agent: &AgentDef) -> &'static TopicDef {
     agent.on_error.then.dead_letters().expect("it has some")
