@@ -38,6 +38,37 @@ fn a_restore_ends_where_the_changelog_ends_although_no_record_is_there() {
     assert_eq!(bench.texts("tally").last().map(String::as_str), Some("a 1"));
 }
 
+#[test]
+fn changes_that_were_written_and_not_committed_are_overwritten_although_nothing_comes() {
+    let bench = Bench::new(&[("votes", 1), ("tally", 1)]);
+    let running = bench.start([tally::agent()]);
+    for votes in 1..=2 {
+        bench.produce("votes", ["a"].map(input));
+        bench.wait_for_commit("votes", 0, votes);
+    }
+    running.stop().expect("all is well");
+    let changelog = bench.changelog("restores-count");
+    let values: Vec<_> = bench
+        .read(&changelog)
+        .into_iter()
+        .map(|change| change.value)
+        .collect();
+    let [Some(one), Some(two)] = &values[..] else {
+        panic!("one change for each commit: {values:?}");
+    };
+    // As a worker leaves them that dies before it commits.
+    bench.produce(&changelog, ["a", "b"].map(|name| input(one).key(name).to(0)));
+    let running = bench.start([tally::agent()]);
+    wait_until("both are overwritten", || bench.end(&changelog) == 6);
+    running.stop().expect("all is well");
+    let changes = bench.read(&changelog).into_iter().skip(4);
+    let changes: Vec<_> = changes.map(|change| (change.key_text(), change.value)).collect();
+    assert_eq!(
+        changes,
+        [("a".to_owned(), Some(two.clone())), ("b".to_owned(), None)]
+    );
+}
+
 #[table(config = [("segment.ms", "100"), ("min.cleanable.dirty.ratio", "0.01"), ("delete.retention.ms", "0"), ("min.compaction.lag.ms", "0")])]
 static RESTORES_COMPACTED: Table<String, u64>;
 
