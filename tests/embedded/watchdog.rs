@@ -37,7 +37,7 @@ fn an_agent_that_awaits_for_long_is_named_again_and_again_until_it_moves() {
         &running,
         &["task awaited/0", "`await_long`", "awaited/0 offset 0"],
     );
-    assert_mentions(&sentence, &["awaits something"]);
+    assert_mentions(&sentence, &["still awaits something"]);
     wait_until("it is told more than once", || {
         log::lines(&["WARN", "awaited/0", "makes no progress"]).len() > 1
     });

@@ -195,7 +195,7 @@ fn why(task: &TaskLook, thread: &ThreadLook, blocked: bool) -> String {
         }
         Doing::Polling => format!("agent `{agent}` is at {record} and works on it"),
         Doing::Awaiting => {
-            format!("agent `{agent}` is at {record} and awaits something that does not come")
+            format!("agent `{agent}` is at {record} and still awaits something")
         }
         Doing::BackingOff => {
             let times = if *failures == 1 { "time" } else { "times" };
@@ -264,7 +264,6 @@ mod tests {
         looks.collect()
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "its callers make it for this")]
     #[track_caller]
     fn one_reason(look: &ThreadLook, turns: bool, parts: &[&str]) {
         let mut said = notices(31, |second| ThreadLook {
