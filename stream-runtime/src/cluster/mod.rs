@@ -13,6 +13,7 @@ mod commit;
 mod crash;
 mod cut;
 mod failures;
+mod last_found;
 pub(crate) mod output;
 pub(crate) mod plan;
 pub(crate) mod progress;

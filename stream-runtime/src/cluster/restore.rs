@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+use super::last_found::LastFound;
 use super::plan::TaskId;
 use super::progress::{Pace, RestoreProgress, spoken, spoken_or_unknown};
 use crate::clock;
@@ -42,7 +43,7 @@ pub(crate) struct Restores {
     shards: Vec<RestoringShard>,
     /// Those at the end of their changelog whose task has others that are not.
     ended: Vec<RestoringShard>,
-    last: usize,
+    last: LastFound,
     looked: Instant,
 }
 
@@ -110,7 +111,7 @@ impl Restores {
             reader: None,
             shards: Vec::new(),
             ended: Vec::new(),
-            last: 0,
+            last: LastFound::default(),
             looked: clock::now(),
         }
     }
@@ -261,7 +262,6 @@ impl Restores {
         if ended.is_empty() {
             return Ok((records, Vec::new()));
         }
-        self.last = 0;
         let places: Vec<_> = ended.iter().map(|shard| shard.at.clone()).collect();
         reader.remove(&places)?;
         let mut tasks: Vec<_> = ended.iter().map(|shard| shard.task).collect();
@@ -461,17 +461,14 @@ impl RecordSink for Nothing {
 /// Puts records into the batches of the shards they belong to.
 struct Shards<'a> {
     shards: &'a mut [RestoringShard],
-    /// Records come in runs of one partition, so the last one is tried first.
-    last: &'a mut usize,
+    last: &'a mut LastFound,
 }
 
 impl Shards<'_> {
     fn find(&mut self, topic: &str, partition: i32) -> Option<&mut RestoringShard> {
         let fits = |shard: &RestoringShard| shard.at.partition == partition && *shard.at.topic == *topic;
-        if !self.shards.get(*self.last).is_some_and(fits) {
-            *self.last = self.shards.iter().position(fits)?;
-        }
-        self.shards.get_mut(*self.last)
+        let place = self.last.find(self.shards, fits)?;
+        self.shards.get_mut(place)
     }
 }
 

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::last_found::LastFound;
 use crate::agent::context::TaskContext;
 use crate::agent::input::InputBuffer;
 use crate::error::Result;
@@ -20,8 +21,7 @@ const BUFFER_RECORDS: usize = 50_000;
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     routes: Vec<Route>,
-    /// Records come in runs of one partition, so the last one is tried first.
-    last: usize,
+    last: LastFound,
 }
 
 #[derive(Debug)]
@@ -49,16 +49,12 @@ impl Routes {
 
     pub(crate) fn remove(&mut self, task: &Rc<TaskContext>) {
         self.routes.retain(|route| !Rc::ptr_eq(&route.task, task));
-        self.last = 0;
     }
 
     /// The buffer of a partition; none when what was fetched comes after its partition was given back.
     fn find(&mut self, topic: &str, partition: i32) -> Option<&RefCell<InputBuffer>> {
         let fits = |route: &Route| route.partition == partition && *route.topic == *topic;
-        if !self.routes.get(self.last).is_some_and(fits) {
-            self.last = self.routes.iter().position(fits)?;
-        }
-        let route = &self.routes[self.last];
+        let route = &self.routes[self.last.find(&self.routes, fits)?];
         Some(&route.task.inputs[route.input])
     }
 

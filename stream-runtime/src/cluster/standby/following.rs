@@ -12,6 +12,7 @@ use super::follow::{Follower, Reading};
 use super::holdings::{Progress, Slot, Standbys};
 use crate::clock;
 use crate::cluster::cut::Cut;
+use crate::cluster::last_found::LastFound;
 use crate::cluster::plan::{Blueprints, TaskId};
 use crate::error::{Error, Result};
 use crate::kafka::{Admin, Cluster, PartitionReader, RecordSink};
@@ -49,8 +50,7 @@ pub(super) struct Following {
     read_again: Option<Instant>,
     tasks: BTreeMap<TaskId, Followed>,
     followers: Vec<Follower>,
-    /// Where the last record belonged.
-    last: usize,
+    last: LastFound,
     next_learn: Instant,
     /// Tasks whose store failed, and when they may be tried again.
     failed: BTreeMap<TaskId, Instant>,
@@ -81,7 +81,7 @@ impl Following {
             read_again: None,
             tasks: BTreeMap::new(),
             followers: Vec::new(),
-            last: 0,
+            last: LastFound::default(),
             next_learn: clock::now(),
             failed: BTreeMap::new(),
         }
@@ -395,17 +395,14 @@ impl Following {
 /// Puts records where they belong.
 struct Changelogs<'a> {
     followers: &'a mut [Follower],
-    /// Records come in runs of one partition, so the last one is tried first.
-    last: &'a mut usize,
+    last: &'a mut LastFound,
 }
 
 impl Changelogs<'_> {
     fn find(&mut self, topic: &str, partition: i32) -> Option<&mut Follower> {
         let fits = |follower: &Follower| follower.at.partition == partition && *follower.at.topic == *topic;
-        if !self.followers.get(*self.last).is_some_and(fits) {
-            *self.last = self.followers.iter().position(fits)?;
-        }
-        self.followers.get_mut(*self.last)
+        let place = self.last.find(self.followers, fits)?;
+        self.followers.get_mut(place)
     }
 }
 
