@@ -246,11 +246,13 @@ impl<'a> Run<'a> {
 
     /// Stops all workers that run, with everything processed, and takes what they show of their tables.
     fn dump(&mut self, of: &str) -> Dump {
-        self.wait("all tasks are held", |run| {
-            let held: Vec<_> = run.workers.iter().map(Worker::tasks).collect();
-            let all = held.iter().sum::<usize>() == TASKS;
+        // One that has none yet is about to take some from the others.
+        self.wait("all tasks are held, and each worker has some", |run| {
+            let started = run.workers.iter().filter(|worker| worker.is_started());
+            let held: Vec<_> = started.map(Worker::tasks).collect();
+            let all = held.iter().sum::<usize>() == TASKS && !held.contains(&0);
             all.then_some(())
-                .ok_or_else(|| format!("tasks by worker: {held:?}"))
+                .ok_or_else(|| format!("tasks by worker that runs: {held:?}"))
         });
         // A task that has processed one of these is restored.
         self.feeder.sweep();
