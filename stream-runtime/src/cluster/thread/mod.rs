@@ -291,17 +291,16 @@ impl Thread {
 
     /// Asks what is committed where that has to be known, and takes the answer.
     fn learn(&mut self) -> Result<bool> {
-        let mut wanted: Vec<_> = self
-            .tasks
-            .values()
-            .filter(|task| task.stage == Stage::Asking)
-            .flat_map(|task| self.setup.blueprints.inputs_of(task.id))
-            .collect();
-        wanted.extend(self.commit.looks_at().unwrap_or_default());
-        if wanted.is_empty() && self.commit.looks_at().is_none() {
+        let asking = self.tasks.values().filter(|task| task.stage == Stage::Asking);
+        let asking: Vec<_> = asking.map(|task| task.id).collect();
+        let looks_at = self.commit.looks_at();
+        let is_looking = looks_at.is_some();
+        if asking.is_empty() && !is_looking {
             self.question = None;
             return Ok(false);
         }
+        let inputs = asking.iter().flat_map(|id| self.setup.blueprints.inputs_of(*id));
+        let wanted: Vec<_> = inputs.chain(looks_at.unwrap_or_default()).collect();
         let covered = |asked: &Vec<TopicPartition>| wanted.iter().all(|at| asked.contains(at));
         if !self.question.as_ref().is_some_and(covered) {
             self.consumer.fetch_committed(&wanted)?;
@@ -316,12 +315,6 @@ impl Thread {
             let place = asked.iter().position(|asked| asked == at)?;
             answer.get(place).cloned().flatten()
         };
-        let asking: Vec<_> = self
-            .tasks
-            .values()
-            .filter(|task| task.stage == Stage::Asking)
-            .map(|task| task.id)
-            .collect();
         for id in asking {
             let inputs = self.setup.blueprints.inputs_of(id);
             let committed: Vec<_> = inputs.iter().map(found).collect();
@@ -330,7 +323,7 @@ impl Thread {
             }
             self.restore(id)?;
         }
-        if self.commit.looks_at().is_some() {
+        if is_looking {
             let committed: Vec<_> = answer.into_iter().flatten().collect();
             let mut bench = Bench {
                 blueprints: &self.setup.blueprints,
