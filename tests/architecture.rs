@@ -58,7 +58,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rdkafka", &["kafka/"]),
     ("rocksdb", &["store/rocks/"]),
     ("unsafe", &["kafka/native/"]),
-    ("kafka_protocol", &["broker/"]),
+    ("kafka_protocol", &["broker/", "testing/clients/"]),
     ("inventory", &["registry.rs", "__private.rs"]),
     ("Instant::now", &["clock.rs"]),
     ("SystemTime::now", &["clock.rs"]),

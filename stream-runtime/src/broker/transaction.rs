@@ -32,7 +32,7 @@ pub(super) struct Transaction {
 
 /// An open transaction.
 #[derive(Debug)]
-pub(super) struct Open {
+pub(crate) struct Open {
     since: Duration,
     pub(super) partitions: BTreeSet<TopicPartition>,
     pub(super) groups: BTreeSet<StrBytes>,

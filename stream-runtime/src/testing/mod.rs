@@ -22,10 +22,18 @@
 //!
 //! Tables live in memory then, one set a thread, and sends are kept for [`sent`].
 
+#[cfg(feature = "testing")]
+mod clients;
+#[cfg(feature = "testing")]
+mod random;
+
 use crate::agent::context::Entered;
 use crate::agent::detached::{detached, with_detached};
 use crate::agent::outbox::Outbox;
 use crate::record::topic::Topic;
+
+#[cfg(feature = "testing")]
+pub use random::Random;
 
 /// Runs one call of an agent's function to its end, on this thread.
 ///

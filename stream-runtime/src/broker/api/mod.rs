@@ -74,6 +74,12 @@ macro_rules! apis {
             }
         }
 
+        $(impl From<k::$request> for Request {
+            fn from(body: k::$request) -> Self {
+                Self::$api(body)
+            }
+        })*
+
         $(impl From<k::$response> for Response {
             fn from(body: k::$response) -> Self {
                 Self::$api(body)

@@ -1,0 +1,559 @@
+//! The way between clients and the broker's state machine, on virtual time: answers take their time, connections break,
+//! brokers are away, workers are cut off, frozen and killed. A seed decides.
+//!
+//! A client is an actor: it is called with the answers to its requests and with its alarms, as librdkafka's threads are
+//! beside the program. The owner of a client reaches it through a [`Port`], from the thread that it belongs to.
+//!
+//! Invariants: everything happens at its time and in the order in which it was scheduled; the requests that a client
+//! sends on one lane arrive in their order, and when a connection breaks none arrives behind one that did not. Not here: what
+//! clients do ([`super`]), and when time passes (the driver of the test).
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::broker::api::{Request, Response, text};
+use crate::broker::state::{Answer, Caller, Identity, Now, State, Token};
+use crate::testing::random::Random;
+
+/// A simulated process: whatever is done to it is done to all its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Process(pub(crate) u32);
+
+/// A client of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ClientId(u64);
+
+/// One request of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Call(u64);
+
+/// A connection of a client: requests on one keep their order. Clients choose: data on one, group matters on another.
+pub(crate) type Lane = u8;
+
+/// There is no answer: the connection broke, or nobody answered in time. The request may have been done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NoAnswer;
+
+/// What runs in the background of a client.
+pub(crate) trait Client: Any + Send {
+    /// A request has been answered, or will never be.
+    fn answered(&mut self, call: Call, answer: Result<Response, NoAnswer>, net: &mut Net<'_>);
+
+    /// An alarm that it set goes off; alarms cannot be taken back, so it checks whether this one still means anything.
+    fn alarm(&mut self, alarm: u64, net: &mut Net<'_>);
+}
+
+/// How a network behaves. The default is a good one: a millisecond to the broker and back, nothing breaks.
+#[derive(Debug, Clone)]
+pub(crate) struct Behaviour {
+    /// The time of a request to the broker, and of its answer back.
+    pub(crate) latency: (Duration, Duration),
+    /// How often a connection breaks: once in so many requests, never for 0.
+    pub(crate) breaks: u32,
+    /// The longest time until a client notices that nobody answers.
+    pub(crate) patience: Duration,
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        let latency = Duration::from_micros(500);
+        Self {
+            latency: (latency, latency),
+            breaks: 0,
+            patience: Duration::from_secs(1),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Event {
+    /// A request reaches the broker.
+    Arrival(Box<Arrival>),
+    /// Its answer, or the lack of one, reaches the client.
+    Return {
+        client: ClientId,
+        call: Call,
+        answer: Result<Box<Response>, NoAnswer>,
+    },
+    Alarm {
+        client: ClientId,
+        alarm: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Arrival {
+    client: ClientId,
+    call: Call,
+    version: i16,
+    request: Request,
+}
+
+/// A request whose answer has not come back.
+#[derive(Debug)]
+struct Open {
+    client: ClientId,
+    lane: Lane,
+    arrives: Duration,
+}
+
+struct Member {
+    process: Process,
+    name: String,
+    /// `None` while it is being called.
+    client: Option<Box<dyn Client>>,
+    /// When the last request of a lane reaches the broker.
+    last: BTreeMap<Lane, Duration>,
+}
+
+/// The broker, everybody who talks to it, and what is on its way.
+pub(crate) struct Network {
+    pub(crate) broker: State,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) random: Random,
+    elapsed: Duration,
+    /// The wall clock of the start, in milliseconds since the Unix epoch.
+    epoch_ms: i64,
+    events: BTreeMap<(Duration, u64), Event>,
+    scheduled: u64,
+    members: BTreeMap<ClientId, Member>,
+    open: BTreeMap<Call, Open>,
+    next: u64,
+    is_away: bool,
+    cut_off: BTreeSet<Process>,
+    frozen: BTreeMap<Process, Vec<Event>>,
+    /// What was done, if anybody wants to know: to compare two runs.
+    trace: Option<Vec<String>>,
+}
+
+/// What a client sees of the network while it is called.
+pub(crate) struct Net<'a> {
+    network: &'a mut Network,
+    client: ClientId,
+}
+
+impl Net<'_> {
+    /// The time since the start.
+    pub(crate) fn now(&self) -> Duration {
+        self.network.elapsed
+    }
+
+    /// Milliseconds since the Unix epoch.
+    pub(crate) fn wall_millis(&self) -> i64 {
+        self.network.wall_millis()
+    }
+
+    /// Sends a request; [`Client::answered`] tells how it ended.
+    pub(crate) fn call(&mut self, lane: Lane, version: i16, request: impl Into<Request>) -> Call {
+        self.network.call(self.client, lane, version, request.into())
+    }
+
+    /// Has [`Client::alarm`] called after this time.
+    pub(crate) fn alarm(&mut self, after: Duration, alarm: u64) {
+        let at = self.network.elapsed + after;
+        let client = self.client;
+        self.network.schedule(at, Event::Alarm { client, alarm });
+    }
+
+    /// What chance decides for this client.
+    pub(crate) fn random(&mut self) -> &mut Random {
+        &mut self.network.random
+    }
+
+    /// The number of this client: no other has it.
+    pub(crate) fn number(&self) -> u64 {
+        self.client.0
+    }
+}
+
+impl Network {
+    pub(crate) fn new(seed: u64, epoch_ms: i64) -> Self {
+        let identity = Identity {
+            host: text("virtual"),
+            port: 9092,
+            auto_create_topics: false,
+            initial_rebalance_delay: Duration::from_millis(100),
+        };
+        let now = Now {
+            elapsed: Duration::ZERO,
+            wall_ms: epoch_ms,
+        };
+        Self {
+            broker: State::new(identity, now),
+            behaviour: Behaviour::default(),
+            random: Random::new(seed),
+            elapsed: Duration::ZERO,
+            epoch_ms,
+            events: BTreeMap::new(),
+            scheduled: 0,
+            members: BTreeMap::new(),
+            open: BTreeMap::new(),
+            next: 0,
+            is_away: false,
+            cut_off: BTreeSet::new(),
+            frozen: BTreeMap::new(),
+            trace: None,
+        }
+    }
+
+    /// The broker's time.
+    pub(crate) fn now(&self) -> Now {
+        Now {
+            elapsed: self.elapsed,
+            wall_ms: self.wall_millis(),
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.elapsed
+    }
+
+    pub(crate) fn wall_millis(&self) -> i64 {
+        self.epoch_ms + i64::try_from(self.elapsed.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Begins to note what is done.
+    pub(crate) fn keep_trace(&mut self) {
+        self.trace = Some(Vec::new());
+    }
+
+    pub(crate) fn trace(&self) -> &[String] {
+        self.trace.as_deref().unwrap_or_default()
+    }
+
+    /// Notes something, if anybody wants to know.
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> String) {
+        let elapsed = self.elapsed;
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{elapsed:?} {}", what()));
+        }
+    }
+
+    /// When something happens next, unless somebody does something before.
+    pub(crate) fn next_event(&self) -> Option<Duration> {
+        let event = self.events.keys().next().map(|(at, _)| *at);
+        event.into_iter().chain(self.broker.next_deadline()).min()
+    }
+
+    /// Lets everything happen that is due up to this time.
+    pub(crate) fn run_until(&mut self, end: Duration) {
+        while let Some(at) = self.next_event().filter(|at| *at <= end) {
+            self.elapsed = self.elapsed.max(at);
+            let is_brokers = self.events.keys().next().is_none_or(|(first, _)| *first > at);
+            if is_brokers {
+                let now = self.now();
+                self.broker.advance(now);
+                self.complete();
+            } else if let Some((_, event)) = self.events.pop_first() {
+                self.happen(event);
+            }
+        }
+        self.elapsed = self.elapsed.max(end);
+    }
+
+    /// The broker is away or back. It keeps what it has; whoever asks meanwhile gets no answer.
+    pub(crate) fn set_away(&mut self, is_away: bool) {
+        self.note(|| format!("broker away: {is_away}"));
+        self.is_away = is_away;
+        if is_away {
+            let open: Vec<_> = self.open.keys().copied().collect();
+            self.break_off(&open);
+        }
+    }
+
+    /// Cuts a process off from the broker, or joins it again.
+    pub(crate) fn set_cut_off(&mut self, process: Process, is_cut_off: bool) {
+        self.note(|| format!("{process:?} cut off: {is_cut_off}"));
+        if is_cut_off {
+            self.cut_off.insert(process);
+            let open = self.open_of(process);
+            self.break_off(&open);
+        } else {
+            self.cut_off.remove(&process);
+        }
+    }
+
+    /// Stops a process as SIGSTOP does, or lets it go on: what comes for its clients waits.
+    pub(crate) fn set_frozen(&mut self, process: Process, is_frozen: bool) {
+        self.note(|| format!("{process:?} frozen: {is_frozen}"));
+        if is_frozen {
+            self.frozen.entry(process).or_default();
+        } else if let Some(events) = self.frozen.remove(&process) {
+            let now = self.elapsed;
+            for event in events {
+                self.schedule(now, event);
+            }
+        }
+    }
+
+    /// Ends a process as `kill -9` does: its clients are gone, and what they sent last arrives or not.
+    pub(crate) fn kill(&mut self, process: Process) {
+        self.note(|| format!("{process:?} killed"));
+        self.frozen.remove(&process);
+        let open = self.open_of(process);
+        self.break_off(&open);
+        self.members.retain(|_, member| member.process != process);
+    }
+
+    fn open_of(&self, process: Process) -> Vec<Call> {
+        let open = self.open.iter();
+        let of = open.filter(|(_, open)| {
+            self.members
+                .get(&open.client)
+                .is_some_and(|member| member.process == process)
+        });
+        of.map(|(call, _)| *call).collect()
+    }
+
+    fn schedule(&mut self, at: Duration, event: Event) {
+        self.scheduled += 1;
+        self.events.insert((at, self.scheduled), event);
+    }
+
+    fn latency(&mut self) -> Duration {
+        let (least, most) = self.behaviour.latency;
+        self.random.between(least, most)
+    }
+
+    fn call(&mut self, client: ClientId, lane: Lane, version: i16, request: Request) -> Call {
+        self.next += 1;
+        let call = Call(self.next);
+        let latency = self.latency();
+        let Some(member) = self.members.get_mut(&client) else {
+            return call;
+        };
+        let (process, name) = (member.process, &member.name);
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:?} {name} asks {}", self.elapsed, kind(&request)));
+        }
+        if self.is_away || self.cut_off.contains(&process) {
+            self.refuse(client, call);
+            return call;
+        }
+        let last = member.last.entry(lane).or_default();
+        let arrives = (self.elapsed + latency).max(*last);
+        *last = arrives;
+        self.open.insert(
+            call,
+            Open {
+                client,
+                lane,
+                arrives,
+            },
+        );
+        let arrival = Arrival {
+            client,
+            call,
+            version,
+            request,
+        };
+        self.schedule(arrives, Event::Arrival(Box::new(arrival)));
+        if self.random.one_in(self.behaviour.breaks) {
+            let lost = self.open.iter();
+            let lost = lost.filter(|(_, open)| open.client == client && open.lane == lane);
+            let lost: Vec<_> = lost.map(|(call, _)| *call).collect();
+            self.break_off(&lost);
+        }
+        call
+    }
+
+    /// The client learns that nobody answers.
+    fn refuse(&mut self, client: ClientId, call: Call) {
+        let after = self
+            .random
+            .between(Duration::from_millis(1), self.behaviour.patience);
+        let event = Event::Return {
+            client,
+            call,
+            answer: Err(NoAnswer),
+        };
+        self.schedule(self.elapsed + after, event);
+    }
+
+    /// Breaks the connections of these calls: those that had come as far as chance says are done by the broker, the others
+    /// are not, and none is answered.
+    fn break_off(&mut self, calls: &[Call]) {
+        let mut cuts = BTreeMap::new();
+        for call in calls {
+            let Some(open) = self.open.remove(call) else {
+                continue;
+            };
+            let ahead = open.arrives.saturating_sub(self.elapsed);
+            let cut = *cuts.entry((open.client, open.lane)).or_insert_with(|| {
+                let far = self.random.one_in(2);
+                self.elapsed + if far { ahead } else { Duration::ZERO }
+            });
+            if open.arrives > cut {
+                self.events
+                    .retain(|_, event| !matches!(event, Event::Arrival(arrival) if arrival.call == *call));
+            }
+            self.refuse(open.client, *call);
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Arrival(arrival) => self.arrive(*arrival),
+            Event::Return { client, .. } | Event::Alarm { client, .. } => {
+                let Some(member) = self.members.get(&client) else {
+                    return;
+                };
+                if let Some(kept) = self.frozen.get_mut(&member.process) {
+                    kept.push(event);
+                    return;
+                }
+                match event {
+                    Event::Return { call, answer, .. } => {
+                        self.open.remove(&call);
+                        self.with_client(client, |actor, net| {
+                            actor.answered(call, answer.map(|answer| *answer), net);
+                        });
+                    }
+                    Event::Alarm { alarm, .. } => {
+                        self.with_client(client, |actor, net| actor.alarm(alarm, net));
+                    }
+                    Event::Arrival(_) => {}
+                }
+            }
+        }
+    }
+
+    fn arrive(&mut self, arrival: Arrival) {
+        let Arrival {
+            client,
+            call,
+            version,
+            request,
+        } = arrival;
+        if self.is_away {
+            return;
+        }
+        let name = self.members.get(&client).map(|member| member.name.clone());
+        let caller = Caller {
+            token: Token(call.0),
+            client_id: text(name.unwrap_or_default()),
+            host: text("virtual"),
+            version,
+        };
+        let now = self.now();
+        match self.broker.handle(now, &caller, request) {
+            Answer::Ready(response) => self.give_back(call, response),
+            Answer::Later | Answer::Nothing => {}
+        }
+        self.complete();
+    }
+
+    /// Sends on what the broker has answered late.
+    fn complete(&mut self) {
+        for completion in self.broker.take_completions() {
+            self.give_back(Call(completion.token.0), completion.response);
+        }
+    }
+
+    fn give_back(&mut self, call: Call, response: Response) {
+        // Nobody waits for the answer when the connection is gone.
+        let Some(client) = self.open.get(&call).map(|open| open.client) else {
+            return;
+        };
+        let at = self.elapsed + self.latency();
+        let event = Event::Return {
+            client,
+            call,
+            answer: Ok(Box::new(response)),
+        };
+        self.schedule(at, event);
+    }
+
+    fn with_client<R>(
+        &mut self,
+        client: ClientId,
+        act: impl FnOnce(&mut dyn Client, &mut Net<'_>) -> R,
+    ) -> Option<R> {
+        let mut actor = self.members.get_mut(&client)?.client.take()?;
+        let mut net = Net {
+            network: self,
+            client,
+        };
+        let result = act(actor.as_mut(), &mut net);
+        // It may have been killed by what it did.
+        if let Some(member) = self.members.get_mut(&client) {
+            member.client = Some(actor);
+        }
+        Some(result)
+    }
+}
+
+/// The name of a request, for the trace.
+fn kind(request: &Request) -> String {
+    let text = format!("{request:?}");
+    text.split('(').next().unwrap_or_default().to_owned()
+}
+
+/// A network that is shared by the clients and the driver of a test. All of them live on one thread; the ports of clients
+/// are `Send` nevertheless, and so this is locked.
+#[derive(Clone)]
+pub(crate) struct SharedNetwork(Arc<Mutex<Network>>);
+
+impl SharedNetwork {
+    pub(crate) fn new(network: Network) -> Self {
+        Self(Arc::new(Mutex::new(network)))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Network> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a client of a process and gives the way to it.
+    pub(crate) fn connect<C: Client>(&self, process: Process, name: &str, client: C) -> Port<C> {
+        let mut network = self.lock();
+        network.next += 1;
+        let id = ClientId(network.next);
+        let member = Member {
+            process,
+            name: name.to_owned(),
+            client: Some(Box::new(client)),
+            last: BTreeMap::new(),
+        };
+        network.members.insert(id, member);
+        Port {
+            network: self.clone(),
+            id,
+            of: PhantomData,
+        }
+    }
+}
+
+/// The owner's way to a client. Dropping it ends the client: what it has sent is still done.
+pub(crate) struct Port<C> {
+    network: SharedNetwork,
+    id: ClientId,
+    of: PhantomData<fn() -> C>,
+}
+
+impl<C: Client> Port<C> {
+    /// Lets the owner do something with its client.
+    ///
+    /// # Panics
+    /// When its process was killed: nothing of it runs any more.
+    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut C, &mut Net<'_>) -> R) -> R {
+        let mut network = self.network.lock();
+        let done = network.with_client(self.id, |client, net| {
+            let client: &mut dyn Any = client;
+            let client = client
+                .downcast_mut()
+                .expect("a port is to the client that it was made for");
+            act(client, net)
+        });
+        drop(network);
+        done.expect("the owner of a client that was killed does not run")
+    }
+}
+
+impl<C> Drop for Port<C> {
+    fn drop(&mut self) {
+        self.network.lock().members.remove(&self.id);
+    }
+}
