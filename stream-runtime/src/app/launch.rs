@@ -7,25 +7,20 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::info;
 
+use super::App;
+use super::plan::Plan;
 use super::running::{Parts, Running};
-use super::settings::{BrokerAddress, ProcessingGuarantee, Settings};
+use super::settings::{BrokerAddress, Settings};
 use super::watchdog::Lookout;
-use super::{App, changelogs, topics};
-use crate::agent::context::TopicNames;
 use crate::clock;
-use crate::cluster::output::Guarantee;
-use crate::cluster::plan::{Blueprint, Blueprints, Changelog, TablePlan};
-use crate::cluster::standby::{self, StandbyHandle, StandbySetup};
-use crate::cluster::thread::{self, ThreadSetup};
+use crate::cluster::standby::{self, StandbyHandle};
+use crate::cluster::thread;
 use crate::error::{Error, Result};
 use crate::kafka::cluster::RdKafkaCluster;
 use crate::kafka::{ClientSettings, Cluster};
 use crate::store::{MemoryStores, Stores};
 use crate::stream::send::{ProgramGuard, RunningProgram};
-use crate::topology::{SubTopology, TopicPlan, Topology};
-
-/// The largest record librdkafka's producers take unless told otherwise.
-const MAX_RECORD_BYTES: usize = 1_000_000;
+use crate::topology::Topology;
 
 /// Calls off a start that waits.
 #[derive(Debug, Clone, Default)]
@@ -44,7 +39,7 @@ impl Cancel {
                 return Err(Error::usage("stopped before the program had started"));
             }
             let piece = left.min(Duration::from_millis(50));
-            std::thread::sleep(piece);
+            clock::sleep(piece);
             left -= piece;
         }
         Ok(())
@@ -160,77 +155,29 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
         topology,
         want_rows,
     } = request;
-    let topology = Arc::new(topology);
     let stores = stores(&id, settings)?;
     let connection = connection(&id, settings)?;
-    let admin = connection.cluster.admin()?;
     let own_externals = connection.embedded.is_some();
-    let plan = topics::ready(&topology, settings, admin.as_ref(), own_externals, cancel)?;
-    let names = Arc::new(names(&topology, &plan));
-    let producer = connection.cluster.acknowledged_producer()?;
+    let cluster = &connection.cluster;
+    let plan = Plan::make(&id, topology, settings, cluster, own_externals, cancel)?;
     let program = ProgramGuard::new(RunningProgram {
         id: id.clone(),
-        names: Arc::clone(&names),
-        producer: Arc::clone(&producer),
+        names: Arc::clone(&plan.names),
+        producer: Arc::clone(&plan.producer),
     });
     let changed = Arc::new(Notify::new());
-    let changelogs = changelogs::facts(&topology, admin.as_ref())?;
-    let worker = settings
-        .instance_id
-        .as_deref()
-        .unwrap_or_else(|| stores.worker_id());
-    let max_record_bytes = settings
-        .kafka
-        .get("message.max.bytes")
-        .and_then(|bytes| bytes.parse().ok());
-    // Members of their own for each sub-topology, since the group shares partitions out by their number alone: a
-    // member of several could get all of one and nothing of another.
-    let blueprints: Vec<_> = blueprints(&topology, &plan, &changelogs).collect();
-    blueprints.iter().try_for_each(Blueprint::check)?;
-    let standbys = match settings.has_standbys() && !topology.tables.is_empty() {
-        true => Some(standby::start(StandbySetup {
-            worker: worker.to_owned(),
-            topic: topology.workers_topic().into(),
-            group: id.clone(),
-            blueprints: Blueprints(blueprints.clone()),
-            replicas: usize::from(settings.standby_replicas),
-            valid: settings.session_timeout,
-            cluster: Arc::clone(&connection.cluster),
-            admin: Arc::clone(&admin),
-            producer: Arc::clone(&producer),
-            stores: Arc::clone(&stores),
-        })?),
-        false => None,
+    let parts = plan.worker(settings, cluster, &stores, want_rows);
+    let standbys = match parts.standbys {
+        Some((setup, control)) => Some(standby::start(setup, control)?),
+        None => None,
     };
     if let Some(standbys) = &standbys
         && !settings.restore_ahead.is_zero()
     {
         fill(standbys, settings.restore_ahead, cancel)?;
     }
-    let members = blueprints.into_iter().flat_map(|blueprint| {
-        let member = move |number| (format!("{}-{number}", blueprint.name), blueprint.clone());
-        (0..settings.threads).map(member)
-    });
-    let threads = members.map(|(member, blueprint)| {
-        thread::start(
-            ThreadSetup {
-                transactional_id: format!("{id}-{worker}-{member}"),
-                member,
-                blueprints: Blueprints(vec![blueprint]),
-                names: Arc::clone(&names),
-                cluster: Arc::clone(&connection.cluster),
-                guarantee: guarantee(settings),
-                commit_interval: settings.commit_interval(),
-                stores: Arc::clone(&stores),
-                revoke_timeout: (settings.max_poll_interval / 5).min(settings.session_timeout / 2),
-                shutdown_timeout: settings.shutdown_timeout,
-                max_record_bytes: max_record_bytes.unwrap_or(MAX_RECORD_BYTES),
-                standbys: standbys.as_ref().map(|running| running.standbys().clone()),
-                want_rows,
-            },
-            Arc::clone(&changed),
-        )
-    });
+    let threads = parts.threads.into_iter();
+    let threads = threads.map(|setup| thread::start(setup, Arc::clone(&changed)));
     let threads = threads.collect::<Result<Vec<_>>>()?;
     let watched = threads
         .iter()
@@ -238,10 +185,10 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     let lookout = Lookout::start(settings.stuck_after, watched.collect())?;
     Ok(Running::new(Parts {
         id,
-        topology,
-        plan,
+        topology: plan.topology,
+        plan: plan.topics,
         connection,
-        admin,
+        admin: plan.admin,
         threads,
         standbys,
         lookout,
@@ -260,65 +207,4 @@ fn fill(standbys: &StandbyHandle, time: Duration, cancel: &Cancel) -> Result<()>
     }
     standbys.end_filling();
     Ok(())
-}
-
-fn guarantee(settings: &Settings) -> Guarantee {
-    match settings.processing_guarantee {
-        ProcessingGuarantee::AtLeastOnce => Guarantee::AtLeastOnce,
-        ProcessingGuarantee::ExactlyOnce => Guarantee::ExactlyOnce {
-            transaction_timeout: settings.transaction_timeout,
-        },
-    }
-}
-
-/// Declared topics as they are on the broker.
-fn names(topology: &Topology, plan: &TopicPlan) -> TopicNames {
-    let names = topology
-        .topics
-        .iter()
-        .zip(&plan.topic_partitions)
-        .map(|(topic, count)| (topic.declared, Arc::clone(&topic.name), *count));
-    TopicNames::new(Arc::clone(&topology.app), names.collect())
-}
-
-/// What the tasks are made of.
-fn blueprints<'a>(
-    topology: &'a Topology,
-    plan: &'a TopicPlan,
-    changelogs: &'a [Changelog],
-) -> impl Iterator<Item = Blueprint> + 'a {
-    let blueprint = move |(sub, count): (&SubTopology, &u32)| Blueprint {
-        partitions: *count,
-        name: sub.name.clone(),
-        inputs: sub
-            .inputs
-            .iter()
-            .map(|topic| Arc::clone(&topology.topics[*topic].name))
-            .collect(),
-        agents: sub
-            .agents
-            .iter()
-            .map(|agent| {
-                let node = &topology.agents[*agent];
-                let input = sub.inputs.iter().position(|topic| *topic == node.input);
-                (
-                    node.def,
-                    input.expect("a sub-topology has the inputs of its agents"),
-                )
-            })
-            .collect(),
-        tables: sub
-            .tables
-            .iter()
-            .map(|table| TablePlan {
-                entry: topology.tables[*table].entry,
-                changelog: changelogs[*table].clone(),
-            })
-            .collect(),
-    };
-    topology
-        .sub_topologies
-        .iter()
-        .zip(&plan.partitions)
-        .map(blueprint)
 }

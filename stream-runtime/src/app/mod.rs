@@ -7,6 +7,7 @@ mod dead_letters;
 mod failures;
 mod feed;
 mod launch;
+mod plan;
 mod running;
 pub(crate) mod settings;
 mod topics;

@@ -184,7 +184,7 @@ impl Output {
                         debug!("the last transaction was given up: {outcome:?}");
                         return;
                     }
-                    std::thread::sleep(Duration::from_millis(1));
+                    crate::clock::sleep(Duration::from_millis(1));
                 }
             }
         }

@@ -404,4 +404,10 @@ pub(crate) trait Cluster: Send + Sync {
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>>;
     fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>>;
     fn admin(&self) -> Result<Arc<dyn Admin>>;
+
+    /// How long an owner may sleep without a wake-up before it looks for itself: those of librdkafka are
+    /// edge-triggered, this is the net below them.
+    fn looks_every(&self) -> Duration {
+        Duration::from_millis(100)
+    }
 }

@@ -107,84 +107,109 @@ impl Filling {
     }
 }
 
-/// The running standbys of a worker.
-pub(crate) struct StandbyHandle {
+/// The way to the standbys of a worker.
+#[derive(Debug, Clone)]
+pub(crate) struct StandbyControl {
     standbys: Standbys,
     filling: Filling,
     stop: Arc<AtomicBool>,
     wake: Arc<Notify>,
+}
+
+impl StandbyControl {
+    pub(crate) fn new(setup: &StandbySetup) -> Self {
+        let wake = Arc::new(Notify::new());
+        Self {
+            standbys: Standbys::new(setup.tasks(), Arc::clone(&wake)),
+            filling: Filling::default(),
+            stop: Arc::new(AtomicBool::new(false)),
+            wake,
+        }
+    }
+
+    /// The place where stores change hands, for the worker's threads.
+    pub(crate) fn standbys(&self) -> &Standbys {
+        &self.standbys
+    }
+
+    /// Has the stores closed and leave taken of the other workers. The threads have ended.
+    pub(crate) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+}
+
+/// Keeps the standbys of a worker until it is told to stop.
+pub(crate) async fn keep(setup: StandbySetup, control: StandbyControl) {
+    StandbyThread::new(setup, control).run().await;
+}
+
+/// The running standbys of a worker.
+pub(crate) struct StandbyHandle {
+    control: StandbyControl,
     join: Option<std::thread::JoinHandle<()>>,
 }
 
 /// Starts the thread of the standbys.
-pub(crate) fn start(setup: StandbySetup) -> Result<StandbyHandle> {
-    let wake = Arc::new(Notify::new());
-    let stop = Arc::new(AtomicBool::new(false));
-    let filling = Filling::default();
-    let standbys = Standbys::new(setup.tasks(), Arc::clone(&wake));
+pub(crate) fn start(setup: StandbySetup, control: StandbyControl) -> Result<StandbyHandle> {
     let failed = |error| Error::state("the thread of the standbys cannot start").with_source(error);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(failed)?;
     let thread = {
-        let (standbys, filling) = (standbys.clone(), filling.clone());
-        let (stop, wake) = (Arc::clone(&stop), Arc::clone(&wake));
-        move || runtime.block_on(StandbyThread::new(setup, standbys, filling, stop, wake).run())
+        let control = control.clone();
+        move || runtime.block_on(keep(setup, control))
     };
     let join = std::thread::Builder::new()
         .name("standbys".to_owned())
         .spawn(thread)
         .map_err(failed)?;
     Ok(StandbyHandle {
-        standbys,
-        filling,
-        stop,
-        wake,
+        control,
         join: Some(join),
     })
 }
 
 impl StandbyHandle {
-    /// The place where stores change hands, for the worker's threads.
+    /// The place where stores change hands, for whoever looks at them.
     pub(crate) fn standbys(&self) -> &Standbys {
-        &self.standbys
+        self.control.standbys()
     }
 
     /// Begins to fill the stores of all tasks, the likeliest first. This worker runs none yet.
     pub(crate) fn begin_filling(&self) {
-        self.filling.set(Filling::UNDER_WAY);
-        self.wake.notify_one();
+        self.control.filling.set(Filling::UNDER_WAY);
+        self.control.wake.notify_one();
     }
 
     /// Whether all are filled.
     pub(crate) fn has_filled(&self) -> bool {
-        !self.filling.is_under_way()
+        !self.control.filling.is_under_way()
     }
 
     /// No store is begun any more; those there are stay up to date until the group has shared the tasks out.
     pub(crate) fn end_filling(&self) {
         let filled = self
-            .standbys
+            .standbys()
             .status()
             .into_iter()
             .filter(|task| task.lag == Some(0))
             .count();
-        let of = self.standbys.tasks().len();
+        let of = self.standbys().tasks().len();
         info!(
             filled,
             of, "stores are filled as far as the time allowed; joining the group"
         );
-        self.filling.set(Filling::OFF);
-        self.wake.notify_one();
+        self.control.filling.set(Filling::OFF);
+        self.control.wake.notify_one();
     }
 }
 
 /// Closes the stores and takes leave of the other workers. The threads have ended.
 impl Drop for StandbyHandle {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Release);
-        self.wake.notify_one();
+        self.control.stop();
         if let Some(join) = self.join.take()
             && join.join().is_err()
         {

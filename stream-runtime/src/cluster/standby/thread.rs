@@ -15,7 +15,7 @@ use super::holdings::Standbys;
 use super::lent::open;
 use super::members::{Announcement, Members};
 use super::placement::{Peer, Placement, Question, weight};
-use super::{Filling, StandbySetup};
+use super::{Filling, StandbyControl, StandbySetup};
 use crate::clock;
 use crate::cluster::plan::TaskId;
 use crate::error::Result;
@@ -63,13 +63,13 @@ pub(super) struct StandbyThread {
 }
 
 impl StandbyThread {
-    pub(super) fn new(
-        setup: StandbySetup,
-        standbys: Standbys,
-        filling: Filling,
-        stop: Arc<AtomicBool>,
-        wake: Arc<Notify>,
-    ) -> Self {
+    pub(super) fn new(setup: StandbySetup, control: StandbyControl) -> Self {
+        let StandbyControl {
+            standbys,
+            filling,
+            stop,
+            wake,
+        } = control;
         let now = clock::now();
         let following = Following::new(&setup, standbys.clone(), Arc::clone(&wake));
         let facts = standbys.tasks().iter();

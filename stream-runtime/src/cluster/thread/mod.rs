@@ -39,8 +39,6 @@ const BUDGET: usize = 2_000;
 const STAGED_KEYS: usize = 200_000;
 /// The wait before a full producer is tried again.
 const PRODUCER_FULL: Duration = Duration::from_millis(1);
-/// The longest sleep of an idle thread: wake-ups by librdkafka are edge-triggered, this is the net below them.
-const TICK: Duration = Duration::from_millis(100);
 /// How often stopped tasks are complained about.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
 
@@ -79,15 +77,15 @@ pub(crate) enum Command {
     Stop,
 }
 
-/// A running thread.
-pub(crate) struct ThreadHandle {
+/// The way to a thread from outside.
+#[derive(Debug)]
+pub(crate) struct ThreadControl {
     commands: mpsc::Sender<Command>,
     wake: Arc<Notify>,
     status: ThreadStatus,
-    join: std::thread::JoinHandle<Result<Rows>>,
 }
 
-impl ThreadHandle {
+impl ThreadControl {
     /// Tells the thread; one that has ended hears nothing.
     pub(crate) fn tell(&self, command: Command) {
         if self.commands.send(command).is_ok() {
@@ -95,12 +93,54 @@ impl ThreadHandle {
         }
     }
 
+    pub(crate) fn status(&self) -> &ThreadStatus {
+        &self.status
+    }
+}
+
+/// The thread's end of its control.
+#[derive(Debug)]
+pub(crate) struct Controlled {
+    commands: mpsc::Receiver<Command>,
+    wake: Arc<Notify>,
+    status: ThreadStatus,
+}
+
+/// Both ends of what controls a thread.
+pub(crate) fn control() -> (ThreadControl, Controlled) {
+    let (wake, status) = (Arc::new(Notify::new()), ThreadStatus::default());
+    let (sender, receiver) = mpsc::channel();
+    let control = ThreadControl {
+        commands: sender,
+        wake: Arc::clone(&wake),
+        status: status.clone(),
+    };
+    let controlled = Controlled {
+        commands: receiver,
+        wake,
+        status,
+    };
+    (control, controlled)
+}
+
+/// A running thread.
+pub(crate) struct ThreadHandle {
+    control: ThreadControl,
+    join: std::thread::JoinHandle<Result<Rows>>,
+}
+
+impl ThreadHandle {
+    /// Tells the thread; one that has ended hears nothing.
+    pub(crate) fn tell(&self, command: Command) {
+        self.control.tell(command);
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.join.thread().name().unwrap_or("worker")
     }
 
     pub(crate) fn status(&self) -> &ThreadStatus {
-        &self.status
+        self.control.status()
     }
 
     pub(crate) fn has_ended(&self) -> bool {
@@ -120,30 +160,26 @@ impl ThreadHandle {
 
 /// Starts a thread. `changed` is notified when it ends, for whatever reason, and when a task of it stops.
 pub(crate) fn start(setup: ThreadSetup, changed: Arc<Notify>) -> Result<ThreadHandle> {
-    let wake = Arc::new(Notify::new());
-    let status = ThreadStatus::default();
-    let (commands, inbox) = mpsc::channel();
+    let (control, controlled) = control();
     let builder = std::thread::Builder::new().name(setup.member.clone());
-    let (thread_wake, thread_status) = (Arc::clone(&wake), status.clone());
     let body = move || {
-        let _alive = thread_status.until_its_end();
-        let _ended = NotifyOnDrop(Arc::clone(&changed));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::state("a worker thread cannot start").with_source(error))?;
-        let thread = Thread::new(setup, thread_wake, thread_status, inbox, changed)?;
-        runtime.block_on(thread.run())
+        runtime.block_on(run(setup, controlled, changed))
     };
     let join = builder
         .spawn(body)
         .map_err(|error| Error::state("a worker thread cannot start").with_source(error))?;
-    Ok(ThreadHandle {
-        commands,
-        wake,
-        status,
-        join,
-    })
+    Ok(ThreadHandle { control, join })
+}
+
+/// What a thread does, to its end. Never moves to another thread.
+pub(crate) async fn run(setup: ThreadSetup, controlled: Controlled, changed: Arc<Notify>) -> Result<Rows> {
+    let _alive = controlled.status.until_its_end();
+    let _ended = NotifyOnDrop(Arc::clone(&changed));
+    Thread::new(setup, controlled, changed)?.run().await
 }
 
 struct NotifyOnDrop(Arc<Notify>);
@@ -185,13 +221,12 @@ struct Thread {
 }
 
 impl Thread {
-    fn new(
-        setup: ThreadSetup,
-        wake: Arc<Notify>,
-        status: ThreadStatus,
-        commands: mpsc::Receiver<Command>,
-        stopped: Arc<Notify>,
-    ) -> Result<Self> {
+    fn new(setup: ThreadSetup, controlled: Controlled, stopped: Arc<Notify>) -> Result<Self> {
+        let Controlled {
+            commands,
+            wake,
+            status,
+        } = controlled;
         let now = clock::now();
         let output = Output::new(
             setup.guarantee,
@@ -525,14 +560,20 @@ impl Thread {
     fn idle_for(&self) -> Duration {
         let now = clock::now();
         let commit_at = Some(self.next_commit).filter(|_| self.commit.is_none());
-        [self.retry_at, self.commit.next_step(), commit_at]
-            .into_iter()
-            .flatten()
-            .map(|at| at.saturating_duration_since(now))
-            .chain([TICK])
-            .min()
-            .unwrap_or(TICK)
-            .max(Duration::from_millis(1))
+        let tick = self.setup.cluster.looks_every();
+        [
+            self.retry_at,
+            self.commit.next_step(),
+            commit_at,
+            self.drain_step(),
+        ]
+        .into_iter()
+        .flatten()
+        .map(|at| at.saturating_duration_since(now))
+        .chain([tick])
+        .min()
+        .unwrap_or(tick)
+        .max(Duration::from_millis(1))
     }
 
     fn rows(&self) -> Rows {

@@ -136,6 +136,25 @@ impl Thread {
         Ok(())
     }
 
+    /// When open records are given up, half of the time before the end.
+    fn abandon_at(&self) -> Option<Instant> {
+        match &self.drain {
+            Drain::None => None,
+            Drain::Revoke { deadline, .. } => Some(*deadline - self.setup.revoke_timeout / 2),
+            Drain::Stop { deadline } => Some(*deadline - self.setup.shutdown_timeout / 2),
+        }
+    }
+
+    /// When something about a drain is to be decided.
+    pub(super) fn drain_step(&self) -> Option<Instant> {
+        let now = clock::now();
+        let deadline = match &self.drain {
+            Drain::None => None,
+            Drain::Revoke { deadline, .. } | Drain::Stop { deadline } => Some(*deadline),
+        };
+        self.abandon_at().filter(|at| *at > now).or(deadline)
+    }
+
     pub(super) fn step_drain(&mut self) -> Result<bool> {
         let (tasks, deadline): (Vec<_>, _) = match &self.drain {
             Drain::None => return Ok(false),
@@ -143,14 +162,11 @@ impl Thread {
             Drain::Stop { deadline } => (self.tasks.keys().copied().collect(), *deadline),
         };
         let now = clock::now();
-        let half = match &self.drain {
-            Drain::Stop { .. } => self.setup.shutdown_timeout / 2,
-            Drain::None | Drain::Revoke { .. } => self.setup.revoke_timeout / 2,
-        };
+        let abandon_at = self.abandon_at().unwrap_or(deadline);
         for id in &tasks {
             if let Some(task) = self.tasks.get_mut(id) {
                 task.hold = true;
-                if task.has_open() && (task.is_backing_off() || now + half >= deadline) {
+                if task.has_open() && (task.is_backing_off() || now >= abandon_at) {
                     task.abandon_open();
                 }
             }
