@@ -8,6 +8,7 @@ mod failures;
 mod feed;
 mod launch;
 mod plan;
+mod progress;
 mod running;
 pub(crate) mod settings;
 mod topics;
@@ -20,8 +21,13 @@ pub(crate) use dead_letters::{
 };
 pub use failures::AgentFailures;
 pub(crate) use feed::{Demo, Feed, deliver, send};
-use launch::{Cancel, LaunchRequest};
+pub(crate) use launch::Cancel;
+use launch::LaunchRequest;
 pub(crate) use launch::{Connection, connection};
+#[cfg(feature = "testing")]
+pub(crate) use plan::Plan;
+#[cfg(feature = "testing")]
+pub(crate) use progress::Progress;
 pub use running::Running;
 pub(crate) use running::run_until_stopped;
 use settings::{Layer, Settings};

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tracing::{error, info};
 
 use super::launch::{Cancel, Connection, LaunchRequest, launch};
+use super::progress::Progress;
 use super::settings::Settings;
 use super::watchdog::Lookout;
 use super::{App, feed};
@@ -17,12 +18,10 @@ use crate::cluster::standby::{StandbyHandle, StandbyTask};
 use crate::cluster::status::{Stage, ThreadStatus};
 use crate::cluster::thread::{Command, Rows, ThreadHandle};
 use crate::error::{Error, Result};
-use crate::kafka::{Admin, TopicPartition};
+use crate::kafka::Admin;
 use crate::stream::send::ProgramGuard;
 use crate::topology::{TopicPlan, Topology};
 
-/// The longest wait for one answer of the broker.
-const ANSWER: Duration = Duration::from_secs(10);
 /// How often a worker that is about to end looks whether everything is processed.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// How often a worker is shown to whoever looks at it.
@@ -221,24 +220,7 @@ impl Running {
 
     fn progress(&self) -> Progress {
         let parts = self.parts();
-        let inputs = parts
-            .topology
-            .sub_topologies
-            .iter()
-            .zip(&parts.plan.partitions)
-            .flat_map(|(sub, count)| sub.inputs.iter().map(move |topic| (*topic, *count)))
-            .flat_map(|(topic, count)| {
-                let topic = Arc::clone(&parts.topology.topics[topic].name);
-                (0..count.cast_signed()).map(move |partition| TopicPartition {
-                    topic: Arc::clone(&topic),
-                    partition,
-                })
-            });
-        Progress {
-            group: parts.id.clone(),
-            admin: Arc::clone(&parts.admin),
-            inputs: inputs.collect(),
-        }
+        Progress::new(&parts.id, &parts.topology, &parts.plan, Arc::clone(&parts.admin))
     }
 
     /// Finishes open records, commits, leaves the group and ends.
@@ -301,26 +283,6 @@ impl Running {
 
     fn connection(&self) -> &Connection {
         &self.parts().connection
-    }
-}
-
-/// How far the group has come.
-struct Progress {
-    group: String,
-    admin: Arc<dyn Admin>,
-    inputs: Vec<TopicPartition>,
-}
-
-impl Progress {
-    /// Whether the group has committed all there is in the program's inputs.
-    ///
-    /// The ends are asked for after the offsets. An output is acknowledged before the offset of its input is
-    /// committed, so a record that is still under way is missing from the offsets or adds to the ends.
-    fn is_drained(&self) -> Result<bool> {
-        let committed = self.admin.committed(&self.group, &self.inputs, ANSWER)?;
-        let ranges = self.admin.offset_range(&self.inputs, ANSWER)?;
-        let mut both = committed.into_iter().zip(ranges);
-        Ok(both.all(|(committed, (first, end))| committed.unwrap_or(first).max(first) >= end))
     }
 }
 

@@ -35,13 +35,13 @@ impl Stores for MemoryStores {
 }
 
 /// All shards of one task in memory. A restart restores them from their changelogs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct MemoryStore {
     tables: RefCell<Vec<MemoryTable>>,
     inputs: RefCell<BTreeMap<String, i64>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct MemoryTable {
     entries: BTreeMap<Box<[u8]>, Box<[u8]>>,
     changelog_offset: Option<i64>,

@@ -86,7 +86,7 @@ pub(crate) trait Stores: fmt::Debug + Send + Sync {
 /// Which task a store is for.
 #[derive(Debug, Clone, Copy)]
 #[cfg_attr(
-    not(feature = "rocksdb"),
+    not(any(feature = "rocksdb", feature = "testing")),
     expect(dead_code, reason = "a place in memory needs no name")
 )]
 pub(crate) struct StorePlace<'a> {
@@ -108,7 +108,7 @@ pub(crate) struct StoredTable {
 }
 
 /// Writes that belong together, in one run of bytes, and the offsets they bring the state to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Batch {
     bytes: Vec<u8>,
     writes: Vec<WriteEntry>,

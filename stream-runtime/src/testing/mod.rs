@@ -25,6 +25,8 @@
 #[cfg(feature = "testing")]
 mod clients;
 #[cfg(feature = "testing")]
+mod disk;
+#[cfg(feature = "testing")]
 mod random;
 
 use crate::agent::context::Entered;
