@@ -64,3 +64,28 @@ fn main() -> ExitCode {
         .show_at_end(&COLORS_COUNT)
         .main()
 }
+
+/// `cargo test --example colors`
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stream_runtime::testing::TestApp;
+
+    #[test]
+    fn colours_are_counted_through_a_crash() {
+        let mut app = TestApp::new().workers(2);
+        for color in ["red", "purple", "blue", "red"] {
+            app.send(&INPUT, (), color);
+        }
+        app.settle().kill(0);
+        app.send(&INPUT, (), "red")
+            .advance(Duration::from_secs(120))
+            .settle();
+
+        assert_eq!(app.table(&COLORS_COUNT).get("red"), Some(&3));
+        let mut counts = app.outputs(&OUTPUT);
+        counts.sort();
+        let red = |count| ("red".to_owned(), count);
+        assert_eq!(counts, [("blue".to_owned(), 1), red(1), red(2), red(3)]);
+    }
+}

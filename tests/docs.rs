@@ -11,12 +11,29 @@ fn the_readme_shows_the_example() {
     let program: Vec<_> = example
         .lines()
         .skip_while(|line| line.starts_with("//!"))
+        .take_while(|line| !line.contains("cargo test"))
         .collect();
     let program = program.join("\n");
     let shown = blocks(&readme, "rust");
     assert!(
         shown.contains(&program.trim().to_owned()),
-        "README.md shows another program than examples/colors.rs: copy what is below its first comment"
+        "README.md shows another program than examples/colors.rs: copy what is between its first comment and its tests"
+    );
+}
+
+#[test]
+fn the_readme_shows_the_test_of_the_example() {
+    let example = read("examples/colors.rs");
+    let test: Vec<_> = example
+        .lines()
+        .skip_while(|line| *line != "    #[test]")
+        .take_while(|line| *line != "}")
+        .map(|line| line.strip_prefix("    ").unwrap_or(line))
+        .collect();
+    let test = test.join("\n");
+    assert!(
+        blocks(&read("README.md"), "rust").contains(&test.trim().to_owned()),
+        "README.md shows another test than examples/colors.rs"
     );
 }
 

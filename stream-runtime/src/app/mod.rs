@@ -57,7 +57,7 @@ use crate::topology::{self, Topology};
 ///     App::new("hello").broker("kafka://localhost:9092").main()
 /// }
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct App {
     id: String,
     code: Layer,

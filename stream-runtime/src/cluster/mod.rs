@@ -10,7 +10,7 @@
 //! * after a revoke nothing of the task is written; of lost partitions nothing is committed.
 
 mod commit;
-mod crash;
+pub(crate) mod crash;
 mod cut;
 mod failures;
 mod last_found;

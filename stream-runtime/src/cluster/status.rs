@@ -96,6 +96,12 @@ impl ThreadStatus {
         self.shared.committing.store(committing, Ordering::Relaxed);
     }
 
+    /// Whether a commit was under way at the end of the last turn.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_committing(&self) -> bool {
+        self.shared.committing.load(Ordering::Relaxed)
+    }
+
     /// Marks the thread as ended when dropped.
     pub(super) fn until_its_end(&self) -> UntilItsEnd {
         UntilItsEnd(self.clone())

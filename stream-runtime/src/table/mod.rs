@@ -18,7 +18,7 @@ pub use shard::TableShard;
 
 use crate::agent::context::{TaskContext, with_current};
 use crate::agent::detached::with_detached;
-use crate::record::codec::CodecOf;
+use crate::record::codec::{CodecError, CodecOf};
 use crate::record::key::TableKey;
 use crate::stream::send::any_program_runs;
 
@@ -69,6 +69,18 @@ impl<K: 'static, V: 'static> Table<K, V> {
     /// What was declared.
     pub const fn def(&self) -> &TableDef {
         &self.def
+    }
+
+    /// Reads a value as commits write it into stores and changelogs.
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
+        match bytes.split_first() {
+            Some((&shard::VALUE_FORMAT, bytes)) => (self.codec.decode)(Some(bytes)),
+            Some((&shard::NULL_VALUE_FORMAT, [])) => (self.codec.decode)(None),
+            Some((format, _)) => Err(CodecError::new(format!(
+                "format {format} of a value is not known: a newer version wrote it"
+            ))),
+            None => Err(CodecError::new("a value is empty")),
+        }
     }
 }
 

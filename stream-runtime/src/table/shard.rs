@@ -24,9 +24,9 @@ use crate::record::key::TableKey;
 use crate::store::{Batch, Store};
 
 /// The version of how values are written into stores and changelogs: the first byte of each.
-const VALUE_FORMAT: u8 = 1;
+pub(super) const VALUE_FORMAT: u8 = 1;
 /// The same for a value that its codec writes as null: `()`, `None`. It is there, unlike that of a deleted key.
-const NULL_VALUE_FORMAT: u8 = 2;
+pub(super) const NULL_VALUE_FORMAT: u8 = 2;
 
 /// Unchanged values kept for the next read after a commit; beyond this they are dropped. Read again they
 /// cost a look-up in the store.
@@ -178,7 +178,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
         if let Some((store, table)) = self.store.get() {
             let mut failure = None;
             let scanned = store.scan(*table, &mut |key, value| match K::decode_key(key)
-                .and_then(|key| Ok((key, self.decode(value)?)))
+                .and_then(|key| Ok((key, self.table.decode(value)?)))
             {
                 Ok((key, value)) => {
                     all.insert(key, value);
@@ -233,7 +233,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
         key.encode_key(&mut overlay.key_bytes);
         let mut value = None;
         let read = store.get(*table, &overlay.key_bytes, &mut |bytes| {
-            value = Some(self.decode(bytes));
+            value = Some(self.table.decode(bytes));
         });
         if let Err(error) = read {
             panic!("table `{}` cannot be read: {error}", self.table.def.name);
@@ -249,17 +249,6 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
             bytes.push(NULL_VALUE_FORMAT);
         }
         Ok(())
-    }
-
-    fn decode(&self, bytes: &[u8]) -> Result<V, CodecError> {
-        match bytes.split_first() {
-            Some((&VALUE_FORMAT, bytes)) => (self.table.codec.decode)(Some(bytes)),
-            Some((&NULL_VALUE_FORMAT, [])) => (self.table.codec.decode)(None),
-            Some((format, _)) => Err(CodecError::new(format!(
-                "format {format} of a value is not known: a newer version wrote it"
-            ))),
-            None => Err(CodecError::new("a value is empty")),
-        }
     }
 
     fn unreadable(&self, error: &CodecError) -> String {

@@ -23,11 +23,21 @@
 //! Tables live in memory then, one set a thread, and sends are kept for [`sent`].
 
 #[cfg(feature = "testing")]
+mod app;
+#[cfg(feature = "testing")]
 mod clients;
 #[cfg(feature = "testing")]
 mod disk;
 #[cfg(feature = "testing")]
+mod driver;
+#[cfg(feature = "testing")]
+mod faults;
+#[cfg(feature = "testing")]
 mod random;
+#[cfg(feature = "testing")]
+mod simulate;
+#[cfg(feature = "testing")]
+mod worker;
 
 use crate::agent::context::Entered;
 use crate::agent::detached::{detached, with_detached};
@@ -35,7 +45,13 @@ use crate::agent::outbox::Outbox;
 use crate::record::topic::Topic;
 
 #[cfg(feature = "testing")]
+pub use app::{TableView, TestApp, TestRecord};
+#[cfg(feature = "testing")]
+pub use faults::{FaultKind, Faults};
+#[cfg(feature = "testing")]
 pub use random::Random;
+#[cfg(feature = "testing")]
+pub use simulate::simulate;
 
 /// Runs one call of an agent's function to its end, on this thread.
 ///

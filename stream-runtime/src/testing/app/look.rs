@@ -1,0 +1,236 @@
+//! What a test sees of a program.
+
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use super::TestApp;
+use crate::cluster::status::Stage;
+use crate::record::HeadersRef;
+use crate::record::codec::CodecOf;
+use crate::record::key::TableKey;
+use crate::record::topic::Topic;
+use crate::table::Table;
+use crate::testing::clients::topics::LoggedRecord;
+
+/// What is seen of it.
+impl TestApp {
+    /// The time since the start.
+    pub fn elapsed(&mut self) -> Duration {
+        self.world().elapsed()
+    }
+
+    /// Milliseconds since the Unix epoch; tests begin with the year 2020.
+    pub fn now_millis(&mut self) -> i64 {
+        self.world().network.lock().wall_millis()
+    }
+
+    /// All records of a topic that are there for good, decoded: partition by partition, in their order. Those of open and
+    /// aborted transactions are not among them.
+    ///
+    /// # Panics
+    /// When a record does not decode, or the program has no such topic.
+    pub fn outputs<K: 'static, V: 'static>(&mut self, topic: &'static Topic<K, V>) -> Vec<(K, V)> {
+        let name = self.name_of(topic.def());
+        let records = self.read(&name).into_iter();
+        records
+            .map(|record| {
+                let place = format!("{name}/{} at offset {}", record.partition, record.offset);
+                let key = decoded(topic.key, record.key.as_deref(), "key", &place);
+                let value = decoded(topic.value, record.value.as_deref(), "value", &place);
+                (key, value)
+            })
+            .collect()
+    }
+
+    /// All records of a topic by its name on the broker, as they are; otherwise as [`outputs`](Self::outputs).
+    ///
+    /// # Panics
+    /// When the program has no such topic.
+    pub fn records(&mut self, topic: &str) -> Vec<TestRecord> {
+        self.read(topic)
+    }
+
+    /// What is committed of a table, by all workers that run its tasks.
+    ///
+    /// # Panics
+    /// When the program has no such table, or an entry does not decode.
+    pub fn table<K, V>(&mut self, table: &'static Table<K, V>) -> TableView<K, V>
+    where
+        K: TableKey,
+        V: Clone + serde::Serialize + 'static,
+    {
+        let name = table.def().name;
+        let (running, _) = self.running();
+        assert!(
+            running.topology.tables.iter().any(|node| node.def.name == name),
+            "the program has no table `{name}`: is it used by one of the agents of the test?"
+        );
+        let mut entries = BTreeMap::new();
+        let mut wrong = None;
+        for (sub_topology, partition, worker) in running.driver.world.running_tasks() {
+            let disk = &running.driver.world.workers[worker].disk;
+            disk.scan(&sub_topology, partition, name, &mut |key, value| {
+                match (K::decode_key(key), table.decode(value)) {
+                    (Ok(key), Ok(value)) => drop(entries.insert(key, value)),
+                    (Err(error), _) | (_, Err(error)) => wrong = Some(error),
+                }
+                ControlFlow::Continue(())
+            });
+        }
+        if let Some(error) = wrong {
+            panic!("an entry of table `{name}` does not decode: {error}");
+        }
+        TableView { entries }
+    }
+
+    /// The tasks that each worker runs, restored and ready: `<sub-topology>/<partition>`.
+    pub fn running_tasks(&mut self) -> Vec<Vec<String>> {
+        let workers = self.world().workers.iter();
+        let running = workers.map(|worker| {
+            let tasks = worker.tasks().into_iter();
+            let mut names: Vec<_> = tasks
+                .filter(|(_, stage)| *stage == Stage::Running)
+                .map(|(name, _)| name)
+                .collect();
+            names.sort();
+            names
+        });
+        running.collect()
+    }
+
+    /// Why tasks have stopped, one sentence each.
+    pub fn stopped_tasks(&mut self) -> Vec<String> {
+        self.world().stopped()
+    }
+
+    /// The seed.
+    pub fn seed_number(&self) -> u64 {
+        self.seed
+    }
+
+    /// What was done, a line each: requests with a checksum of what is in them, faults, starts and ends. Empty without
+    /// [`traced`](Self::traced). Two runs that have the same lines did the same.
+    pub fn trace(&mut self) -> Vec<String> {
+        self.world().network.lock().trace().to_vec()
+    }
+
+    /// What the group has not committed yet, and who is not ready.
+    pub(super) fn unsettled(&self) -> String {
+        let Some(running) = &self.running else {
+            return "it was never started".to_owned();
+        };
+        let mut left: Vec<_> = match running.progress.left() {
+            Ok(left) => left
+                .into_iter()
+                .map(|(at, left)| format!("{left} offsets of {at}"))
+                .collect(),
+            Err(error) => vec![format!("the broker says {error}")],
+        };
+        let world = &running.driver.world;
+        let held = world
+            .workers
+            .iter()
+            .map(|worker| worker.tasks().len())
+            .sum::<usize>();
+        if held != world.task_count() {
+            left.push(format!("workers hold {held} of {} tasks", world.task_count()));
+        }
+        for worker in &world.workers {
+            if !worker.lives() {
+                left.push(format!("{worker:?} does not run"));
+            }
+            let tasks = worker.tasks().into_iter();
+            let late = tasks.filter(|(_, stage)| *stage != Stage::Running);
+            left.extend(late.map(|(task, stage)| format!("task {task} of {worker:?} is {stage:?}")));
+            left.extend(worker.is_committing().then(|| format!("{worker:?} commits")));
+        }
+        left.join(", ")
+    }
+
+    fn read(&mut self, topic: &str) -> Vec<TestRecord> {
+        let count = self.partitions_of(topic);
+        let network = self.world().network.clone();
+        let of = |partition| {
+            let records = network.read(topic, partition, true).into_iter();
+            records.map(move |record| TestRecord::of(partition, record))
+        };
+        (0..count.cast_signed()).flat_map(of).collect()
+    }
+}
+
+/// A record as it is in a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TestRecord {
+    /// The partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// Milliseconds since the Unix epoch.
+    pub timestamp: i64,
+    /// The key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// The value; `None` is a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// Names and values of the headers.
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl TestRecord {
+    fn of(partition: i32, record: LoggedRecord) -> Self {
+        let headers = HeadersRef::new(&record.headers).iter();
+        let headers = headers.map(|(name, value)| (name.to_owned(), value.map(<[u8]>::to_vec)));
+        Self {
+            partition,
+            offset: record.offset,
+            timestamp: record.timestamp,
+            headers: headers.collect(),
+            key: record.key,
+            value: record.value,
+        }
+    }
+}
+
+/// The entries of a table at some moment, those of all partitions together, in the order of their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableView<K, V> {
+    entries: BTreeMap<K, V>,
+}
+
+impl<K: Ord, V> TableView<K, V> {
+    /// The value of a key.
+    pub fn get<Q>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+        Q: Ord + ?Sized,
+    {
+        self.entries.get(key)
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The entries in the order of their keys.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter()
+    }
+}
+
+impl<K, V> From<TableView<K, V>> for BTreeMap<K, V> {
+    fn from(view: TableView<K, V>) -> Self {
+        view.entries
+    }
+}
+
+fn decoded<T>(codec: CodecOf<T>, bytes: Option<&[u8]>, part: &str, place: &str) -> T {
+    (codec.decode)(bytes).unwrap_or_else(|error| panic!("the {part} of {place} does not decode: {error}"))
+}

@@ -1,0 +1,389 @@
+//! What makes time pass for a program under test: the broker, the network and the workers, on one thread.
+//!
+//! Time is that of a paused tokio clock, so agents that sleep or set time-outs live on it too. When nobody has anything
+//! to do it jumps to the next moment at which somebody will.
+//!
+//! Invariant: what happens depends on the seed and on what the test does, on nothing else.
+
+use std::cell::{Cell, RefCell};
+use std::panic::resume_unwind;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::clients::network::{Network, Process, SharedNetwork};
+use super::random::Random;
+use super::worker::{Facts, Killed, Polled, Program, Worker};
+use crate::clock::virtual_time::{self, Moment};
+use crate::cluster::crash::simulated;
+use crate::cluster::status::Stage;
+use crate::error::Result;
+
+/// When every test begins: 2020-01-01T00:00:00Z, in milliseconds since the Unix epoch.
+pub(super) const EPOCH_MS: i64 = 1_577_836_800_000;
+
+/// So often somebody may have something to do at one moment before that is a loop without an end.
+const TURNS_AT_ONCE: u32 = 1_000_000;
+
+/// A worker that is to be killed when it comes by some place.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Armed {
+    pub(super) worker: usize,
+    /// `None` is any place, of which there is one at every call of a client too.
+    pub(super) point: Option<&'static str>,
+    pub(super) passes: u32,
+}
+
+/// Everything that there is.
+pub(super) struct World {
+    pub(super) network: SharedNetwork,
+    pub(super) random: Random,
+    pub(super) program: Program,
+    pub(super) workers: Vec<Worker>,
+    /// What the workers found and made on the broker, once one was started.
+    pub(super) facts: Option<Facts>,
+    news: Arc<Notify>,
+    processes: u32,
+    base: Instant,
+    tokio_base: Option<tokio::time::Instant>,
+    /// The worker that is being polled, if one is.
+    polled: Rc<Cell<Option<usize>>>,
+    skew: Rc<Cell<i64>>,
+    armed: Rc<RefCell<Vec<Armed>>>,
+}
+
+/// A world and what its time passes on.
+pub(super) struct Driver {
+    runtime: tokio::runtime::Runtime,
+    pub(super) world: World,
+}
+
+/// Does what is to be done at some moments of a run.
+pub(super) trait Timetable {
+    /// When it wants to be called next, since the start.
+    fn next(&self) -> Option<Duration>;
+
+    /// Its time has come.
+    fn act(&mut self, world: &mut World);
+
+    /// A worker has ended by itself, or was killed where that was to happen.
+    fn worker_ended(&mut self, world: &mut World, worker: usize);
+}
+
+impl Driver {
+    pub(super) fn new(program: Program, seed: u64) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without threads and sockets needs nothing that could be missing");
+        let mut random = Random::new(seed);
+        let network = SharedNetwork::new(Network::new(random.number(), EPOCH_MS));
+        Self {
+            runtime,
+            world: World {
+                network,
+                random,
+                program,
+                workers: Vec::new(),
+                facts: None,
+                news: Arc::default(),
+                processes: 0,
+                base: Instant::now(),
+                tokio_base: None,
+                polled: Rc::default(),
+                skew: Rc::default(),
+                armed: Rc::default(),
+            },
+        }
+    }
+
+    /// Does something at this moment, on virtual time.
+    pub(super) fn at_once<R>(&mut self, act: impl FnOnce(&mut World) -> R) -> R {
+        let world = &mut self.world;
+        let _time = world.enter();
+        self.runtime.block_on(async {
+            world.meet_time().await;
+            act(world)
+        })
+    }
+
+    /// Lets time pass until `goal` holds, at most until `end` since the start. Whether it holds.
+    pub(super) fn run_until(
+        &mut self,
+        end: Duration,
+        timetable: &mut dyn Timetable,
+        goal: impl FnMut(&mut World) -> bool,
+    ) -> bool {
+        let world = &mut self.world;
+        let _time = world.enter();
+        self.runtime.block_on(world.run_until(end, timetable, goal))
+    }
+}
+
+impl Drop for Driver {
+    /// Futures may have timers, whose runtime is still there, and look at the time.
+    fn drop(&mut self) {
+        let _time = self.world.enter();
+        let _runtime = self.runtime.enter();
+        self.world.workers.clear();
+    }
+}
+
+/// The thread lives on virtual time as long as there is one.
+struct Entered;
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        virtual_time::set(None);
+        virtual_time::set_pass(None);
+        simulated::set_judge(None);
+    }
+}
+
+impl World {
+    /// The time since the start.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.network.lock().elapsed()
+    }
+
+    fn enter(&self) -> Entered {
+        set_time(self.base, self.elapsed(), 0);
+        let (network, base, skew) = (self.network.clone(), self.base, Rc::clone(&self.skew));
+        virtual_time::set_pass(Some(Rc::new(move |duration| {
+            let mut network = network.lock();
+            let end = network.elapsed() + duration;
+            network.run_until(end);
+            set_time(base, end, skew.get());
+        })));
+        let (armed, polled) = (Rc::clone(&self.armed), Rc::clone(&self.polled));
+        simulated::set_judge(Some(Rc::new(move |name| {
+            let Some(worker) = polled.get() else {
+                return;
+            };
+            let mut armed = armed.borrow_mut();
+            let here =
+                |armed: &Armed| armed.worker == worker && armed.point.is_none_or(|point| point == name);
+            let Some(place) = armed.iter().position(here) else {
+                return;
+            };
+            armed[place].passes = armed[place].passes.saturating_sub(1);
+            if armed[place].passes == 0 {
+                armed.remove(place);
+                drop(armed);
+                // Not a panic: no message, no backtrace.
+                resume_unwind(Box::new(Killed));
+            }
+        })));
+        Entered
+    }
+
+    /// Brings the network and the clocks to the same time.
+    async fn meet_time(&mut self) {
+        let tokio_base = *self.tokio_base.get_or_insert_with(tokio::time::Instant::now);
+        let tokio_elapsed = tokio::time::Instant::now() - tokio_base;
+        let elapsed = self.elapsed();
+        // Somebody blocked, and let the network's time pass.
+        if elapsed > tokio_elapsed {
+            tokio::time::advance(elapsed - tokio_elapsed).await;
+        } else {
+            self.network.lock().run_until(tokio_elapsed);
+        }
+        set_time(self.base, self.elapsed(), 0);
+    }
+
+    async fn run_until(
+        &mut self,
+        end: Duration,
+        timetable: &mut dyn Timetable,
+        mut goal: impl FnMut(&mut Self) -> bool,
+    ) -> bool {
+        let mut turns = 0;
+        let mut before = self.elapsed();
+        loop {
+            self.meet_time().await;
+            if self.elapsed() > before {
+                (before, turns) = (self.elapsed(), 0);
+            }
+            while timetable.next().is_some_and(|at| at <= self.elapsed()) {
+                timetable.act(self);
+            }
+            if let Some((worker, actor)) = self.any_ready() {
+                turns += 1;
+                assert!(
+                    turns < TURNS_AT_ONCE,
+                    "worker {worker} turns and turns without time passing: this is a defect of the runtime"
+                );
+                self.poll(worker, actor, timetable);
+                // Tasks that agents spawned get their turn.
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if goal(self) {
+                return true;
+            }
+            let elapsed = self.elapsed();
+            if elapsed >= end {
+                return false;
+            }
+            let next = [Some(end), timetable.next(), self.network.lock().next_event()];
+            let next = next.into_iter().flatten().min().unwrap_or(end);
+            let sleep = tokio::time::sleep(next.saturating_sub(elapsed));
+            tokio::select! {
+                biased;
+                () = self.news.notified() => {}
+                () = sleep => {}
+            }
+        }
+    }
+
+    /// Somebody who has something to do, if anybody has.
+    fn any_ready(&mut self) -> Option<(usize, usize)> {
+        let ready = |worker: &Worker| {
+            worker
+                .ready()
+                .map(|actor| (worker.number, actor))
+                .collect::<Vec<_>>()
+        };
+        let ready: Vec<_> = self.workers.iter().flat_map(ready).collect();
+        match ready.len() {
+            0 => None,
+            many => Some(ready[self.random.index(many)]),
+        }
+    }
+
+    fn poll(&mut self, number: usize, actor: usize, timetable: &mut dyn Timetable) {
+        let worker = &mut self.workers[number];
+        self.skew.set(worker.clock_skew);
+        set_time(self.base, self.network.lock().elapsed(), worker.clock_skew);
+        self.polled.set(Some(number));
+        let polled = worker.poll(actor);
+        self.polled.set(None);
+        self.skew.set(0);
+        set_time(self.base, self.elapsed(), 0);
+        match polled {
+            Polled::Killed => {
+                self.kill(number);
+                timetable.worker_ended(self, number);
+            }
+            Polled::Alive if !self.workers[number].lives() => timetable.worker_ended(self, number),
+            Polled::Alive => {}
+        }
+    }
+
+    /// Starts a worker; a new one when the number is that of none yet.
+    pub(super) fn start(&mut self, number: usize) -> Result<()> {
+        while self.workers.len() <= number {
+            self.workers.push(Worker::new(self.workers.len()));
+        }
+        self.processes += 1;
+        let process = Process(self.processes);
+        self.network.lock().note(|| format!("worker {number} starts"));
+        let facts = self.workers[number].start(&self.program, &self.network, process, &self.news)?;
+        self.facts = Some(facts);
+        Ok(())
+    }
+
+    /// Ends a worker as `kill -9` does.
+    pub(super) fn kill(&mut self, number: usize) {
+        let worker = &mut self.workers[number];
+        let Some(process) = worker.process() else {
+            return;
+        };
+        self.network.lock().kill(process);
+        worker.disk.crash(&mut self.random);
+        worker.drop_life();
+        self.armed.borrow_mut().retain(|armed| armed.worker != number);
+    }
+
+    /// Has a worker killed at a certain place of what it does.
+    pub(super) fn arm(&mut self, armed: Armed) {
+        self.armed.borrow_mut().push(armed);
+    }
+
+    /// Nobody is to be killed any more.
+    pub(super) fn disarm(&mut self) {
+        self.armed.borrow_mut().clear();
+    }
+
+    /// Ends a worker that the test names.
+    ///
+    /// # Panics
+    /// When there is none of this number.
+    pub(super) fn kill_known(&mut self, number: usize) {
+        assert!(number < self.workers.len(), "there is no worker {number}");
+        self.kill(number);
+    }
+
+    /// Why a worker does nothing any more, or a task, if it is so.
+    pub(super) fn failure(&self) -> Option<String> {
+        let failed = self.workers.iter().find_map(|worker| {
+            let error = worker.failure.as_ref()?;
+            Some(format!("{worker:?} has ended: {error}"))
+        });
+        failed.or_else(|| self.stopped().into_iter().next())
+    }
+
+    /// Why tasks have stopped.
+    pub(super) fn stopped(&self) -> Vec<String> {
+        let tasks = self.workers.iter().flat_map(Worker::tasks);
+        let stopped = tasks.filter_map(|(_, stage)| match stage {
+            Stage::Stopped(reason) => Some(reason),
+            Stage::Asking | Stage::Restoring | Stage::Running => None,
+        });
+        stopped.collect()
+    }
+
+    /// Whether every task runs somewhere, once, and nobody has anything to commit.
+    pub(super) fn is_quiet(&self) -> bool {
+        let tasks: Vec<_> = self.workers.iter().flat_map(Worker::tasks).collect();
+        tasks.len() == self.task_count()
+            && tasks.iter().all(|(_, stage)| *stage == Stage::Running)
+            && !self.workers.iter().any(Worker::is_committing)
+    }
+
+    /// How many tasks the program has.
+    pub(super) fn task_count(&self) -> usize {
+        let counts = self.facts.iter().flat_map(|facts| &facts.topics.partitions);
+        counts.map(|count| *count as usize).sum()
+    }
+
+    /// The tasks that run, and on which worker: sub-topology, partition, number.
+    pub(super) fn running_tasks(&self) -> Vec<(String, i32, usize)> {
+        let mut running = Vec::new();
+        for worker in &self.workers {
+            for (task, stage) in worker.tasks() {
+                if stage == Stage::Running
+                    && let Some((sub_topology, partition)) = task.rsplit_once('/')
+                    && let Ok(partition) = partition.parse()
+                {
+                    running.push((sub_topology.to_owned(), partition, worker.number));
+                }
+            }
+        }
+        running
+    }
+
+    pub(super) fn set_frozen(&mut self, number: usize, is_frozen: bool) {
+        if let Some(process) = self.workers[number].process() {
+            self.network.lock().set_frozen(process, is_frozen);
+            self.workers[number].set_frozen(is_frozen);
+        }
+    }
+
+    pub(super) fn set_cut_off(&mut self, number: usize, is_cut_off: bool) {
+        if let Some(process) = self.workers[number].process() {
+            self.network.lock().set_cut_off(process, is_cut_off);
+        }
+    }
+}
+
+fn set_time(base: Instant, elapsed: Duration, skew: i64) {
+    let millis = i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX);
+    virtual_time::set(Some(Moment {
+        now: base + elapsed,
+        wall_millis: EPOCH_MS + millis + skew,
+    }));
+}

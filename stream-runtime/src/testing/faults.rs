@@ -1,0 +1,434 @@
+//! What goes wrong in a simulation, when, and how it ends: decided by a seed.
+//!
+//! Every fault has a number, and chance of its own: leaving one out changes nothing about the others, so that those can
+//! be found that matter.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::time::Duration;
+
+use super::clients::network::Behaviour;
+use super::disk::DiskCopy;
+use super::driver::{Armed, Timetable, World};
+use super::random::Random;
+
+/// The places in a commit at which a worker can be killed.
+const POINTS: &[&str] = &[
+    "outputs",
+    "changelog",
+    "before-offsets",
+    "after-offsets",
+    "before-end-transaction",
+    "after-end-transaction",
+    "before-store",
+    "after-store",
+];
+/// Workers that end by themselves are started again so often; one that does nothing else has no hope.
+const RESTARTS: usize = 200;
+
+/// One kind of what can go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum FaultKind {
+    /// A worker is killed, and started again after a while.
+    Kill,
+    /// A worker is killed at some step of a commit, or at some call of a client.
+    KillInCommit,
+    /// A worker stops in order, and is started again.
+    Restart,
+    /// A worker comes or goes, so that tasks move.
+    Scale,
+    /// A worker stands still for a while, as under SIGSTOP, and goes on: perhaps when others have its tasks already.
+    Freeze,
+    /// A worker does not reach the broker for a while.
+    CutOff,
+    /// The broker answers nobody for a while.
+    BrokerAway,
+    /// For a while answers take long and connections break, so that what was asked is done or not, and nobody knows.
+    FlakyNetwork,
+    /// Nothing can be written to a disk for a while.
+    FullDisk,
+    /// Writing to a disk takes long for a while.
+    SlowDisk,
+    /// A worker loses its disk.
+    LostDisk,
+    /// A worker gets an older copy of its disk.
+    OlderDisk,
+    /// The wall clock of a worker is set forth or back.
+    ClockJump,
+}
+
+impl FaultKind {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Kill,
+        Self::KillInCommit,
+        Self::Restart,
+        Self::Scale,
+        Self::Freeze,
+        Self::CutOff,
+        Self::BrokerAway,
+        Self::FlakyNetwork,
+        Self::FullDisk,
+        Self::SlowDisk,
+        Self::LostDisk,
+        Self::OlderDisk,
+        Self::ClockJump,
+    ];
+}
+
+/// What may go wrong in a simulation, and how often.
+///
+/// ```
+/// use stream_runtime::testing::{FaultKind, Faults};
+///
+/// let crashes = Faults::of([FaultKind::Kill, FaultKind::KillInCommit]);
+/// let all_but_one = Faults::all().without(FaultKind::ClockJump);
+/// # let _ = (crashes, all_but_one);
+/// ```
+#[derive(Debug, Clone)]
+pub struct Faults {
+    kinds: BTreeSet<FaultKind>,
+    every: Duration,
+}
+
+impl Faults {
+    /// Nothing goes wrong.
+    pub fn none() -> Self {
+        Self::of([])
+    }
+
+    /// Everything that can go wrong.
+    pub fn all() -> Self {
+        Self::of(FaultKind::ALL.iter().copied())
+    }
+
+    /// These kinds.
+    pub fn of(kinds: impl IntoIterator<Item = FaultKind>) -> Self {
+        Self {
+            kinds: kinds.into_iter().collect(),
+            every: Duration::from_secs(4),
+        }
+    }
+
+    /// All but this kind.
+    #[must_use]
+    pub fn without(mut self, kind: FaultKind) -> Self {
+        self.kinds.remove(&kind);
+        self
+    }
+
+    /// One about so often; every 4 s of virtual time unless said otherwise.
+    #[must_use]
+    pub fn every(mut self, time: Duration) -> Self {
+        self.every = time;
+        self
+    }
+}
+
+/// One that happened, as it is told.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) number: usize,
+    at: Duration,
+    what: String,
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: at {:.3?} {}", self.number, self.at, self.what)
+    }
+}
+
+/// What is to be done at some time.
+#[derive(Debug, Clone)]
+enum Action {
+    Fault,
+    Start(usize),
+    Thaw(usize),
+    Join(usize),
+    BrokerBack,
+    CalmNetwork,
+    FreeDisk(usize),
+    QuickDisk(usize),
+}
+
+/// The faults of a run.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    faults: Option<Faults>,
+    seed: u64,
+    /// The numbers of those that happen; `None` for all.
+    pub(super) only: Option<BTreeSet<usize>>,
+    actions: BTreeMap<(Duration, usize), Action>,
+    scheduled: usize,
+    number: usize,
+    /// Nothing new begins.
+    is_over: bool,
+    copies: BTreeMap<usize, DiskCopy>,
+    /// How many workers there are to be in the end.
+    workers: usize,
+    restarts: usize,
+    broker_is_away: bool,
+    /// What happened.
+    pub(super) told: Vec<Told>,
+}
+
+impl Schedule {
+    pub(super) fn new(faults: Faults, seed: u64) -> Self {
+        Self {
+            faults: Some(faults),
+            seed,
+            ..Self::default()
+        }
+    }
+
+    /// The workers have been started.
+    pub(super) fn begin(&mut self, world: &mut World) {
+        self.workers = world.workers.len();
+        self.is_over = self.faults.as_ref().is_none_or(|faults| faults.kinds.is_empty());
+        if !self.is_over {
+            self.after(world, Duration::from_millis(500), Action::Fault);
+        }
+    }
+
+    /// Ends what goes on, and lets nothing new begin.
+    pub(super) fn end(&mut self, world: &mut World) {
+        if self.is_over {
+            return;
+        }
+        self.is_over = true;
+        world.disarm();
+        let mut actions = std::mem::take(&mut self.actions);
+        // Workers start when the broker is back.
+        let starts: Vec<_> = actions
+            .extract_if(.., |_, action| matches!(action, Action::Start(_)))
+            .collect();
+        for (_, action) in actions.into_iter().chain(starts) {
+            self.take(world, &action);
+        }
+        for number in 0..world.workers.len() {
+            world.workers[number].clock_skew = 0;
+            if number < self.workers && !world.workers[number].lives() {
+                self.take(world, &Action::Start(number));
+            }
+        }
+    }
+
+    /// Whether workers that end by themselves are started again.
+    pub(super) fn is_supervisor(&self) -> bool {
+        self.faults.is_some() && self.restarts < RESTARTS
+    }
+
+    fn after(&mut self, world: &World, time: Duration, action: Action) {
+        self.scheduled += 1;
+        self.actions
+            .insert((world.elapsed() + time, self.scheduled), action);
+    }
+
+    fn take(&mut self, world: &mut World, action: &Action) {
+        match action {
+            Action::Fault => self.fault(world),
+            Action::Start(number) => self.start(world, *number),
+            Action::Thaw(number) => world.set_frozen(*number, false),
+            Action::Join(number) => world.set_cut_off(*number, false),
+            Action::BrokerBack => {
+                self.broker_is_away = false;
+                world.network.lock().set_away(false);
+            }
+            Action::CalmNetwork => world.network.lock().behaviour = Behaviour::default(),
+            Action::FreeDisk(number) => world.workers[*number].disk.set_full(false),
+            Action::QuickDisk(number) => world.workers[*number].disk.set_write_time(Duration::ZERO),
+        }
+    }
+
+    fn start(&mut self, world: &mut World, number: usize) {
+        if world
+            .workers
+            .get(number)
+            .is_some_and(super::worker::Worker::lives)
+        {
+            return;
+        }
+        // It would wait for the broker, and nobody but this schedule brings that back.
+        if self.broker_is_away {
+            self.after(world, Duration::from_secs(1), Action::Start(number));
+            return;
+        }
+        if let Err(error) = world.start(number) {
+            world
+                .network
+                .lock()
+                .note(|| format!("worker {number} cannot start: {error}"));
+            self.restarts += 1;
+            self.after(world, Duration::from_secs(1), Action::Start(number));
+        }
+    }
+
+    fn fault(&mut self, world: &mut World) {
+        let Some(faults) = self.faults.clone().filter(|_| !self.is_over) else {
+            return;
+        };
+        let number = self.number;
+        self.number += 1;
+        // Not of what other faults did, so that any of them can be left out.
+        let mut chance = Random::new(self.seed.wrapping_mul(1_000_003).wrapping_add(number as u64));
+        let gap = chance.between(faults.every / 8, faults.every * 2);
+        self.after(world, gap, Action::Fault);
+        let kinds: Vec<_> = faults.kinds.iter().copied().collect();
+        let kind = *chance.pick(&kinds);
+        let pick = chance.number();
+        if self.only.as_ref().is_some_and(|only| !only.contains(&number)) {
+            return;
+        }
+        let living: Vec<_> = (0..world.workers.len())
+            .filter(|number| world.workers[*number].lives() && !world.workers[*number].is_frozen())
+            .collect();
+        let Some(worker) = living.get(usize::try_from(pick % 1024).unwrap_or_default() % living.len().max(1))
+        else {
+            return;
+        };
+        let what = self.happen(world, kind, *worker, living.len(), &mut chance);
+        let told = Told {
+            number,
+            at: world.elapsed(),
+            what,
+        };
+        world.network.lock().note(|| told.to_string());
+        self.told.push(told);
+    }
+
+    /// Lets it happen and says what it was.
+    fn happen(
+        &mut self,
+        world: &mut World,
+        kind: FaultKind,
+        worker: usize,
+        living: usize,
+        chance: &mut Random,
+    ) -> String {
+        let short = chance.between(Duration::from_millis(50), Duration::from_secs(3));
+        let long = chance.between(Duration::from_millis(200), Duration::from_secs(20));
+        match kind {
+            FaultKind::Kill => {
+                world.kill(worker);
+                self.after(world, short, Action::Start(worker));
+                format!("worker {worker} is killed, for {short:.3?}")
+            }
+            FaultKind::KillInCommit => {
+                let point = (!chance.one_in(3)).then(|| *chance.pick(POINTS));
+                let passes = match point {
+                    Some(_) => 1 + chance.below(4),
+                    None => 1 + chance.below(400),
+                };
+                let passes = u32::try_from(passes).unwrap_or(1);
+                world.arm(Armed {
+                    worker,
+                    point,
+                    passes,
+                });
+                let point = point.unwrap_or("any call");
+                format!("worker {worker} is killed at {point}, the time number {passes}")
+            }
+            FaultKind::Restart => {
+                world.workers[worker].ask_to_stop();
+                self.after(world, short + Duration::from_secs(1), Action::Start(worker));
+                format!("worker {worker} is restarted")
+            }
+            FaultKind::Scale if living > 1 && chance.one_in(2) => {
+                world.workers[worker].ask_to_stop();
+                self.after(world, long, Action::Start(worker));
+                format!("worker {worker} goes, for {long:.3?}")
+            }
+            FaultKind::Scale => {
+                let free = world.workers.iter().position(|worker| !worker.lives());
+                let number = free.unwrap_or(world.workers.len()).min(self.workers + 1);
+                self.start(world, number);
+                format!("worker {number} comes")
+            }
+            FaultKind::Freeze => {
+                world.set_frozen(worker, true);
+                self.after(world, long, Action::Thaw(worker));
+                format!("worker {worker} stands still for {long:.3?}")
+            }
+            FaultKind::CutOff => {
+                world.set_cut_off(worker, true);
+                self.after(world, long, Action::Join(worker));
+                format!("worker {worker} is cut off for {long:.3?}")
+            }
+            FaultKind::BrokerAway => {
+                self.broker_is_away = true;
+                world.network.lock().set_away(true);
+                self.after(world, short, Action::BrokerBack);
+                format!("the broker is away for {short:.3?}")
+            }
+            FaultKind::FlakyNetwork => {
+                let most = chance.between(Duration::from_millis(1), Duration::from_millis(300));
+                world.network.lock().behaviour = Behaviour {
+                    latency: (Duration::from_micros(200), most),
+                    breaks: 5 + u32::try_from(chance.below(60)).unwrap_or(1),
+                    ..Behaviour::default()
+                };
+                self.after(world, long, Action::CalmNetwork);
+                format!("the network is bad for {long:.3?}, with up to {most:.3?} to the broker")
+            }
+            FaultKind::FullDisk => {
+                world.workers[worker].disk.set_full(true);
+                self.after(world, short, Action::FreeDisk(worker));
+                format!("the disk of worker {worker} is full for {short:.3?}")
+            }
+            FaultKind::SlowDisk => {
+                let time = chance.between(Duration::from_millis(5), Duration::from_millis(400));
+                world.workers[worker].disk.set_write_time(time);
+                self.after(world, short, Action::QuickDisk(worker));
+                format!("the disk of worker {worker} takes {time:.3?} a write for {short:.3?}")
+            }
+            FaultKind::LostDisk => {
+                world.kill(worker);
+                world.workers[worker].disk.wipe();
+                self.after(world, short, Action::Start(worker));
+                format!("worker {worker} is killed and its disk lost, for {short:.3?}")
+            }
+            FaultKind::OlderDisk => match self.copies.remove(&worker) {
+                Some(copy) => {
+                    world.kill(worker);
+                    world.workers[worker].disk.put_back(&copy);
+                    self.after(world, short, Action::Start(worker));
+                    format!("worker {worker} is killed and gets the older copy of its disk")
+                }
+                None => {
+                    let copy = world.workers[worker].disk.copy();
+                    self.copies.insert(worker, copy);
+                    format!("the disk of worker {worker} is copied")
+                }
+            },
+            FaultKind::ClockJump => {
+                let most = if chance.one_in(4) { 7_200_000 } else { 5_000 };
+                let by = i64::try_from(chance.below(2 * most)).unwrap_or_default() - most.cast_signed();
+                world.workers[worker].clock_skew = by;
+                format!("the clock of worker {worker} is off by {by} ms")
+            }
+        }
+    }
+}
+
+impl Timetable for Schedule {
+    fn next(&self) -> Option<Duration> {
+        self.actions.keys().next().map(|(at, _)| *at)
+    }
+
+    fn act(&mut self, world: &mut World) {
+        if let Some((_, action)) = self.actions.pop_first() {
+            self.take(world, &action);
+        }
+    }
+
+    fn worker_ended(&mut self, world: &mut World, worker: usize) {
+        let starts = |action: &Action| matches!(action, Action::Start(number) if *number == worker);
+        let is_planned = self.actions.values().any(starts);
+        if self.is_supervisor() && !is_planned && worker < self.workers {
+            self.restarts += 1;
+            self.after(world, Duration::from_secs(1), Action::Start(worker));
+        }
+    }
+}

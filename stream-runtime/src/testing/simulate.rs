@@ -1,0 +1,211 @@
+//! A program under everything that can go wrong, seed by seed: [`simulate`].
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::app::TestApp;
+use super::faults::{Faults, Schedule, Told};
+
+/// How many seeds are tried unless said otherwise.
+const SEEDS: u64 = 50;
+/// How often a run that fails is repeated to find out which of its faults matter.
+const TRIES: usize = 60;
+
+/// Runs a program with seed after seed, while workers die, disks fill, networks break and clocks jump, as
+/// [`Faults::all`] lists it or [`TestApp::faults`] says.
+///
+/// `app` makes the program, `run` is the test: what it sends, how long it waits, and what must hold in the end. Faults
+/// happen while time passes, that is in [`advance`](TestApp::advance); [`settle`](TestApp::settle) ends them, starts what
+/// was ended, and waits until everything is processed. What must hold is checked behind that.
+///
+/// Each seed is one run, and gives the same run again. `STREAM_TEST_SEEDS=10000` tries as many, `STREAM_TEST_SEEDS=500..900`
+/// these, on all cores; 50 are tried otherwise. A run that fails is repeated with fewer faults until none can be left out, and
+/// the message ends with the command that replays it.
+///
+/// ```
+/// use std::time::Duration;
+/// use stream_runtime::prelude::*;
+/// use stream_runtime::testing::{TestApp, simulate};
+///
+/// #[topic]
+/// static PAYMENTS: Topic<String, i64>;
+///
+/// #[table]
+/// static BALANCES: Table<String, i64>;
+///
+/// #[agent(topic = PAYMENTS)]
+/// async fn book(payment: Event<String, i64>) {
+///     BALANCES.update(&payment.key, |balance| *balance += payment.value);
+/// }
+///
+/// # fn main() {
+/// simulate(
+///     || TestApp::new().agents([book::agent()]).workers(2).exactly_once(),
+///     |world| {
+///         for payment in 1..=20 {
+///             world.send(&PAYMENTS, "ann", payment).advance(Duration::from_secs(1));
+///         }
+///         world.settle();
+///         assert_eq!(world.table(&BALANCES).get("ann"), Some(&210));
+///     },
+/// );
+/// # }
+/// ```
+///
+/// # Panics
+/// When a run does. Settings of tests that are no numbers are reported too.
+pub fn simulate(app: impl Fn() -> TestApp + Sync, run: impl Fn(&mut TestApp) + Sync) {
+    let test = std::thread::current().name().unwrap_or("the test").to_owned();
+    let simulation = Simulation {
+        app: &app,
+        run: &run,
+        only: only(),
+    };
+    let seeds = seeds();
+    let Some(failed) = simulation.first_failure(seeds.clone()) else {
+        return;
+    };
+    let failed = match simulation.only {
+        Some(_) => failed,
+        None => simulation.with_fewer_faults(failed),
+    };
+    let faults: Vec<_> = failed.told.iter().map(|told| format!("  {told}\n")).collect();
+    let numbers: Vec<_> = failed.told.iter().map(|told| told.number.to_string()).collect();
+    panic!(
+        "seed {seed} of {seeds:?} fails: {message}\nwith these faults:\n{faults}once more: STREAM_TEST_SEED={seed} \
+         STREAM_TEST_FAULTS={numbers} cargo test {test}",
+        seed = failed.seed,
+        message = failed.message,
+        faults = faults.concat(),
+        numbers = numbers.join(","),
+    );
+}
+
+struct Simulation<'a> {
+    app: &'a (dyn Fn() -> TestApp + Sync),
+    run: &'a (dyn Fn(&mut TestApp) + Sync),
+    only: Option<BTreeSet<usize>>,
+}
+
+/// A run that did not hold.
+#[derive(Debug)]
+struct Failed {
+    seed: u64,
+    message: String,
+    told: Vec<Told>,
+}
+
+impl Simulation<'_> {
+    /// Runs the seeds on all cores until one fails, which need not be the lowest that does.
+    fn first_failure(&self, seeds: Range<u64>) -> Option<Failed> {
+        let next = AtomicU64::new(seeds.start);
+        let is_over = AtomicBool::new(false);
+        let failed = Mutex::new(None);
+        let work = || {
+            while !is_over.load(Ordering::Relaxed) {
+                let seed = next.fetch_add(1, Ordering::Relaxed);
+                if !seeds.contains(&seed) {
+                    return;
+                }
+                if let Some(failure) = self.attempt(seed, self.only.clone()) {
+                    is_over.store(true, Ordering::Relaxed);
+                    *failed.lock().expect("nobody panics with it") = Some(failure);
+                }
+            }
+        };
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let threads = u64::try_from(cores).unwrap_or(1).min(seeds.end - seeds.start);
+        if threads <= 1 {
+            work();
+        } else {
+            std::thread::scope(|scope| {
+                for _ in 0..threads {
+                    scope.spawn(work);
+                }
+            });
+        }
+        failed.into_inner().expect("nobody panics with it")
+    }
+
+    /// One run; what became of it if it did not hold.
+    fn attempt(&self, seed: u64, only: Option<BTreeSet<usize>>) -> Option<Failed> {
+        let mut app = (self.app)().seed(seed);
+        let faults = app.wanted_faults.take().unwrap_or_else(Faults::all);
+        app.schedule = Schedule::new(faults, seed);
+        app.schedule.only = only;
+        let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&mut app)));
+        let told = std::mem::take(&mut app.schedule.told);
+        let payload = outcome.err()?;
+        // What is left of it may panic once more on its way out.
+        drop(catch_unwind(AssertUnwindSafe(|| drop(app))));
+        let message = payload
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+            .unwrap_or_else(|| "a panic without a message".to_owned());
+        Some(Failed { seed, message, told })
+    }
+
+    /// Leaves out faults, first many and then single ones, as long as the run still fails.
+    fn with_fewer_faults(&self, mut failed: Failed) -> Failed {
+        let mut tries = 0;
+        let mut size = failed.told.len().div_ceil(2);
+        while size > 0 {
+            let mut from = 0;
+            while from < failed.told.len() && tries < TRIES {
+                let kept = failed.told.iter().enumerate();
+                let kept = kept.filter(|(place, _)| !(from..from + size).contains(place));
+                let only = kept.map(|(_, told)| told.number).collect();
+                tries += 1;
+                match self.attempt(failed.seed, Some(only)) {
+                    Some(again) => failed = again,
+                    None => from += size,
+                }
+            }
+            size = if size == 1 || tries == TRIES {
+                0
+            } else {
+                size.div_ceil(2)
+            };
+        }
+        failed
+    }
+}
+
+/// The seeds to try, as the environment says.
+fn seeds() -> Range<u64> {
+    if let Some(seed) = variable("STREAM_TEST_SEED") {
+        let seed: u64 = number("STREAM_TEST_SEED", &seed);
+        return seed..seed + 1;
+    }
+    let Some(seeds) = variable("STREAM_TEST_SEEDS") else {
+        return 0..SEEDS;
+    };
+    match seeds.split_once("..") {
+        Some((from, to)) => number("STREAM_TEST_SEEDS", from)..number("STREAM_TEST_SEEDS", to),
+        None => 0..number("STREAM_TEST_SEEDS", &seeds),
+    }
+}
+
+/// The numbers of the faults that are to happen, if not all are.
+fn only() -> Option<BTreeSet<usize>> {
+    let numbers = variable("STREAM_TEST_FAULTS")?;
+    let numbers = numbers
+        .split(',')
+        .map(str::trim)
+        .filter(|number| !number.is_empty());
+    Some(numbers.map(|text| number("STREAM_TEST_FAULTS", text)).collect())
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn number<T: std::str::FromStr>(name: &str, text: &str) -> T {
+    text.trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{name}: `{text}` is no number"))
+}

@@ -1,0 +1,304 @@
+//! A simulated worker: its disk, and while it lives its threads, which the driver polls one at a time.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::clients::cluster::VirtualCluster;
+use super::clients::network::{Process, SharedNetwork};
+use super::disk::Disk;
+use crate::app::settings::Settings;
+use crate::app::{App, Cancel, Plan};
+use crate::cluster::standby::{self, StandbyControl};
+use crate::cluster::status::Stage;
+use crate::cluster::thread::{self, Command, ThreadControl};
+use crate::error::{Error, Result};
+use crate::kafka::{ClientSettings, Cluster};
+use crate::topology::{TopicPlan, Topology};
+
+/// What unwinds a worker that is killed in the middle of something.
+pub(super) struct Killed;
+
+/// What every worker of a program is started with.
+pub(super) struct Program {
+    pub(super) app: App,
+    pub(super) settings: Settings,
+    /// Whether stores outlive their worker.
+    pub(super) on_disk: bool,
+}
+
+impl Program {
+    /// A cluster as a process of the program sees it.
+    pub(super) fn cluster(
+        &self,
+        network: &SharedNetwork,
+        process: Process,
+        instance: &str,
+    ) -> Arc<dyn Cluster> {
+        let settings = &self.settings;
+        Arc::new(VirtualCluster::new(
+            network.clone(),
+            process,
+            ClientSettings {
+                bootstrap: "virtual".to_owned(),
+                group: self.app.id().to_owned(),
+                client_id: instance.to_owned(),
+                instance_id: settings.instance_id.clone(),
+                session_timeout: settings.session_timeout,
+                heartbeat_interval: settings.heartbeat_interval,
+                max_poll_interval: settings.max_poll_interval,
+                raw: Vec::new(),
+            },
+        ))
+    }
+}
+
+/// What a worker that starts has found and made on the broker.
+pub(super) struct Facts {
+    pub(super) topology: Arc<Topology>,
+    pub(super) topics: TopicPlan,
+}
+
+/// A worker, whether it lives or not.
+pub(super) struct Worker {
+    pub(super) number: usize,
+    pub(super) disk: Disk,
+    /// How far its wall clock is off, in milliseconds.
+    pub(super) clock_skew: i64,
+    life: Option<Life>,
+    /// Why it ended by itself, if it did.
+    pub(super) failure: Option<Error>,
+}
+
+/// What lives from a start to an end.
+struct Life {
+    process: Process,
+    actors: Vec<Actor>,
+    threads: Vec<ThreadControl>,
+    standbys: Option<StandbyControl>,
+    is_frozen: bool,
+    failure: Option<Error>,
+}
+
+/// Something that is polled: a thread, or the standbys.
+struct Actor {
+    body: Pin<Box<dyn Future<Output = Result<()>>>>,
+    flag: Arc<Flag>,
+    has_ended: bool,
+}
+
+/// Whether an actor wants to be polled.
+struct Flag {
+    is_up: AtomicBool,
+    /// Where the driver waits for news of anybody.
+    news: Arc<Notify>,
+}
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.is_up.store(true, Ordering::Relaxed);
+        self.news.notify_one();
+    }
+}
+
+impl Actor {
+    fn new(body: impl Future<Output = Result<()>> + 'static, news: &Arc<Notify>) -> Self {
+        Self {
+            body: Box::pin(body),
+            flag: Arc::new(Flag {
+                is_up: AtomicBool::new(true),
+                news: Arc::clone(news),
+            }),
+            has_ended: false,
+        }
+    }
+}
+
+/// How a poll ended.
+pub(super) enum Polled {
+    Alive,
+    /// The worker was killed at some point of what it did.
+    Killed,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "worker {}", self.number)
+    }
+}
+
+impl Worker {
+    pub(super) fn new(number: usize) -> Self {
+        Self {
+            number,
+            disk: Disk::new(format!("worker-{number}")),
+            clock_skew: 0,
+            life: None,
+            failure: None,
+        }
+    }
+
+    pub(super) fn lives(&self) -> bool {
+        self.life.is_some()
+    }
+
+    pub(super) fn is_frozen(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.is_frozen)
+    }
+
+    /// The process that it is now.
+    pub(super) fn process(&self) -> Option<Process> {
+        self.life.as_ref().map(|life| life.process)
+    }
+
+    /// Starts it as this process.
+    pub(super) fn start(
+        &mut self,
+        program: &Program,
+        network: &SharedNetwork,
+        process: Process,
+        news: &Arc<Notify>,
+    ) -> Result<Facts> {
+        if !program.on_disk {
+            self.disk.wipe();
+        }
+        self.failure = None;
+        let name = format!("worker-{}", self.number);
+        let cluster = program.cluster(network, process, &name);
+        let topology = program.app.topology()?;
+        let settings = &program.settings;
+        let plan = Plan::make(
+            program.app.id(),
+            topology,
+            settings,
+            &cluster,
+            true,
+            &Cancel::default(),
+        )?;
+        let parts = plan.worker(settings, &cluster, &self.disk.stores(), false);
+        let mut actors = Vec::new();
+        let mut threads = Vec::new();
+        for setup in parts.threads {
+            let (control, controlled) = thread::control();
+            let body = thread::run(setup, controlled, Arc::default());
+            actors.push(Actor::new(async { body.await.map(drop) }, news));
+            threads.push(control);
+        }
+        let standbys = parts.standbys.map(|(setup, control)| {
+            let body = standby::keep(setup, control.clone());
+            let body = async {
+                body.await;
+                Ok(())
+            };
+            actors.push(Actor::new(body, news));
+            control
+        });
+        self.life = Some(Life {
+            process,
+            actors,
+            threads,
+            standbys,
+            is_frozen: false,
+            failure: None,
+        });
+        Ok(Facts {
+            topology: plan.topology,
+            topics: plan.topics,
+        })
+    }
+
+    /// The actors that want to be polled.
+    pub(super) fn ready(&self) -> impl Iterator<Item = usize> {
+        let life = self.life.iter().filter(|life| !life.is_frozen);
+        life.flat_map(|life| {
+            let actors = life.actors.iter().enumerate();
+            let up = actors.filter(|(_, actor)| !actor.has_ended && actor.flag.is_up.load(Ordering::Relaxed));
+            up.map(|(number, _)| number)
+        })
+    }
+
+    /// Lets an actor do what it can. When it was the last, the worker has ended.
+    pub(super) fn poll(&mut self, actor: usize) -> Polled {
+        let Some(life) = &mut self.life else {
+            return Polled::Alive;
+        };
+        let actor = &mut life.actors[actor];
+        actor.flag.is_up.store(false, Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&actor.flag));
+        let body = &mut actor.body;
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            body.as_mut().poll(&mut Context::from_waker(&waker))
+        }));
+        match polled {
+            Err(payload) if payload.is::<Killed>() => return Polled::Killed,
+            Err(payload) => resume_unwind(payload),
+            Ok(Poll::Pending) => return Polled::Alive,
+            Ok(Poll::Ready(result)) => {
+                actor.has_ended = true;
+                if let Err(error) = result {
+                    life.failure.get_or_insert(error);
+                }
+                // One that ends takes the worker along, as the program ends in production.
+                life.tell_to_stop();
+            }
+        }
+        let threads = life.threads.len();
+        if life.actors[..threads].iter().all(|actor| actor.has_ended)
+            && let Some(standbys) = &life.standbys
+        {
+            standbys.stop();
+        }
+        if life.actors.iter().all(|actor| actor.has_ended) {
+            self.failure = self.life.take().and_then(|life| life.failure);
+        }
+        Polled::Alive
+    }
+
+    /// Has it stop in order.
+    pub(super) fn ask_to_stop(&self) {
+        if let Some(life) = &self.life {
+            life.tell_to_stop();
+        }
+    }
+
+    /// Ends it from one moment to the next. Its process is gone from the network by now.
+    pub(super) fn drop_life(&mut self) {
+        self.life = None;
+    }
+
+    pub(super) fn set_frozen(&mut self, is_frozen: bool) {
+        if let Some(life) = &mut self.life {
+            life.is_frozen = is_frozen;
+        }
+    }
+
+    /// Whether a commit of it is under way.
+    pub(super) fn is_committing(&self) -> bool {
+        let mut threads = self.life.iter().flat_map(|life| &life.threads);
+        threads.any(|thread| thread.status().is_committing())
+    }
+
+    /// Its tasks and where they stand.
+    pub(super) fn tasks(&self) -> Vec<(String, Stage)> {
+        let threads = self.life.iter().flat_map(|life| &life.threads);
+        let statuses = threads.flat_map(|thread| thread.status().get());
+        statuses.map(|task| (task.name, task.stage)).collect()
+    }
+}
+
+impl Life {
+    fn tell_to_stop(&self) {
+        for thread in &self.threads {
+            thread.tell(Command::Stop);
+        }
+    }
+}
+
+/// The longest that one may take that is asked to stop.
+pub(super) const STOP: Duration = Duration::from_secs(120);

@@ -1,0 +1,9 @@
+//! The runtime under simulated faults: keyed sums over a repartition topic, with failing agents and deletions, checked by
+//! arithmetic on the input. `docs/TESTING.md` says how to run more seeds and how to replay one.
+
+#[path = "simulation/oracle.rs"]
+mod oracle;
+#[path = "simulation/program.rs"]
+mod program;
+#[path = "simulation/runs.rs"]
+mod runs;

@@ -1,0 +1,93 @@
+//! Runs by seed.
+
+use std::time::Duration;
+
+use stream_runtime::testing::{FaultKind, Faults, Random, TestApp, simulate};
+
+use crate::oracle::Truth;
+use crate::program::{app, forget_tries};
+
+/// Sends moves for a while, in bursts.
+fn feed(world: &mut TestApp) -> Truth {
+    forget_tries();
+    let mut truth = Truth::default();
+    let mut random = Random::new(world.seed_number() ^ 0x5eed);
+    for _ in 0..12 + random.below(12) {
+        let burst = random.below(12);
+        truth.send(world, &mut random, burst);
+        let pause = random.between(Duration::from_millis(1), Duration::from_secs(4));
+        world.advance(pause);
+    }
+    world.settle();
+    truth
+}
+
+/// Faults that leave no worker alive which does not know that it is out of the group.
+fn no_zombies() -> Faults {
+    Faults::all()
+        .without(FaultKind::Freeze)
+        .without(FaultKind::CutOff)
+        .without(FaultKind::BrokerAway)
+        .without(FaultKind::FlakyNetwork)
+        .without(FaultKind::SlowDisk)
+}
+
+#[test]
+fn exactly_once_counts_every_record_once_whatever_happens() {
+    simulate(
+        || app().workers(2).exactly_once(),
+        |world| feed(world).check_exact(world),
+    );
+}
+
+#[test]
+fn exactly_once_holds_with_tables_in_memory() {
+    simulate(
+        || app().workers(3).exactly_once().in_memory(),
+        |world| feed(world).check_exact(world),
+    );
+}
+
+#[test]
+fn exactly_once_holds_with_standbys() {
+    simulate(
+        || app().workers(3).exactly_once().set("standby_replicas", 1),
+        |world| feed(world).check_exact(world),
+    );
+}
+
+#[test]
+fn at_least_once_keeps_tables_of_the_input_exact_through_crashes() {
+    simulate(
+        || app().workers(2).faults(no_zombies()),
+        |world| feed(world).check_at_least(world),
+    );
+}
+
+/// A worker that was away for longer than its session may overwrite what its successor wrote to a changelog, which only
+/// exactly-once prevents; every record has its results nevertheless.
+#[test]
+fn at_least_once_loses_no_record_whatever_happens() {
+    simulate(|| app().workers(2), |world| feed(world).check_all_there(world));
+}
+
+#[test]
+fn a_seed_gives_the_same_run_to_the_letter() {
+    let run = || {
+        let mut world = app()
+            .workers(2)
+            .exactly_once()
+            .seed(7)
+            .traced()
+            .faults(Faults::all());
+        feed(&mut world);
+        world.trace()
+    };
+    let (one, other) = (run(), run());
+    assert!(one.len() > 1000, "{} events", one.len());
+    let different = one.iter().zip(&other).position(|(one, other)| one != other);
+    if let Some(place) = different {
+        panic!("event {place}: {} and then {}", one[place], other[place]);
+    }
+    assert_eq!(one.len(), other.len());
+}
