@@ -6,4 +6,5 @@
 
 #![allow(dead_code, reason = "being built")]
 
+pub(crate) mod membership;
 pub(crate) mod network;
