@@ -6,5 +6,12 @@
 
 #![allow(dead_code, reason = "being built")]
 
+pub(crate) mod acknowledged;
 pub(crate) mod membership;
 pub(crate) mod network;
+pub(crate) mod producer;
+pub(crate) mod topics;
+
+mod alarm;
+mod batches;
+mod delivery;
