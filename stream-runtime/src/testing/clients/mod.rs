@@ -6,5 +6,16 @@
 
 #![allow(dead_code, reason = "being built")]
 
+pub(crate) mod consumer;
 pub(crate) mod membership;
 pub(crate) mod network;
+pub(crate) mod reader;
+
+mod alarm;
+mod assignor;
+mod fetcher;
+mod offsets;
+mod records;
+
+#[cfg(test)]
+mod tests;

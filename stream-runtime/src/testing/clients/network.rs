@@ -55,6 +55,12 @@ pub(crate) struct Behaviour {
     pub(crate) breaks: u32,
     /// The longest time until a client notices that nobody answers.
     pub(crate) patience: Duration,
+    /// How long a client waits before it asks again after it got no answer, or one that passes.
+    pub(crate) back_off: (Duration, Duration),
+    /// How much one fetch brings, in bytes; a whole batch at least.
+    pub(crate) fetch_bytes: (u64, u64),
+    /// How much a client fetches ahead of its owner, in bytes.
+    pub(crate) queue_bytes: usize,
 }
 
 impl Default for Behaviour {
@@ -64,6 +70,9 @@ impl Default for Behaviour {
             latency: (latency, latency),
             breaks: 0,
             patience: Duration::from_secs(1),
+            back_off: (Duration::from_millis(10), Duration::from_millis(50)),
+            fetch_bytes: (1 << 20, 1 << 20),
+            queue_bytes: 8 << 20,
         }
     }
 }
@@ -156,6 +165,16 @@ impl Net<'_> {
         let at = self.network.elapsed + after;
         let client = self.client;
         self.network.schedule(at, Event::Alarm { client, alarm });
+    }
+
+    pub(crate) fn behaviour(&self) -> &Behaviour {
+        &self.network.behaviour
+    }
+
+    /// A time after which to ask again, as chance decides.
+    pub(crate) fn back_off(&mut self) -> Duration {
+        let (least, most) = self.network.behaviour.back_off;
+        self.network.random.between(least, most)
     }
 
     /// What chance decides for this client.
