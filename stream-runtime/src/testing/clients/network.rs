@@ -9,12 +9,14 @@
 //! request arrives behind one that did not, and the client learns of all of them at one moment, up to which what it
 //! sends there is lost as well. Not here: what clients do ([`super`]), and when time passes (the driver of the test).
 
+mod behaviour;
 mod port;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub(crate) use self::behaviour::Behaviour;
 pub(crate) use self::port::{Port, SharedNetwork};
 
 use crate::broker::api::{Request, Response, text};
@@ -42,62 +44,31 @@ pub(crate) struct NoAnswer;
 
 /// What runs in the background of a client.
 pub(crate) trait Client: Any + Send {
-    /// A request has been answered, or will never be.
+    /// A request has been answered, or will never be. Of a connection that has broken, the client is told for one request
+    /// after the other, at one time; what it sends after the first goes on a connection of its own.
     fn answered(&mut self, call: Call, answer: Result<Response, NoAnswer>, net: &mut Net<'_>);
 
     /// An alarm that it set goes off; alarms cannot be taken back, so it checks whether this one still means anything.
     fn alarm(&mut self, alarm: u64, net: &mut Net<'_>);
 }
 
-/// How a network behaves. The default is a good one: a millisecond to the broker and back, nothing breaks.
-#[derive(Debug, Clone)]
-pub(crate) struct Behaviour {
-    /// The time of a request to the broker, and of its answer back.
-    pub(crate) latency: (Duration, Duration),
-    /// How often a connection breaks: once in so many requests, never for 0.
-    pub(crate) breaks: u32,
-    /// The longest time until a client notices that nobody answers.
-    pub(crate) patience: Duration,
-    /// How long a client waits before it asks again after it got no answer, or one that passes.
-    pub(crate) back_off: (Duration, Duration),
-    /// How long a producer waits for more records before it sends a batch that has room.
-    pub(crate) linger: (Duration, Duration),
-    /// How many records it puts into one batch at most.
-    pub(crate) batch_records: (u64, u64),
-    /// How many batches it puts into one request at most.
-    pub(crate) request_batches: (u64, u64),
-    /// How many records it takes before it is full.
-    pub(crate) send_queue: usize,
-    /// How often a batch that was sent twice is acknowledged without its offset: once in so many times, never for 0.
-    pub(crate) unknown_offsets: u32,
-}
-
-impl Default for Behaviour {
-    fn default() -> Self {
-        let latency = Duration::from_micros(500);
-        Self {
-            latency: (latency, latency),
-            breaks: 0,
-            patience: Duration::from_secs(1),
-            back_off: (Duration::from_millis(10), Duration::from_millis(50)),
-            linger: (Duration::ZERO, Duration::ZERO),
-            batch_records: (10_000, 10_000),
-            request_batches: (1000, 1000),
-            send_queue: 500_000,
-            unknown_offsets: 0,
-        }
-    }
-}
-
 #[derive(Debug)]
 enum Event {
     /// A request reaches the broker.
     Arrival(Box<Arrival>),
-    /// Its answer, or the lack of one, reaches the client.
+    /// Its answer reaches the client.
     Return {
         client: ClientId,
         call: Call,
-        answer: Result<Box<Response>, NoAnswer>,
+        answer: Box<Response>,
+    },
+    /// The client learns that there will be no answer, since its connection has broken.
+    Loss {
+        client: ClientId,
+        call: Call,
+        lane: Lane,
+        /// The number of the break.
+        number: u64,
     },
     Alarm {
         client: ClientId,
@@ -136,8 +107,8 @@ struct Connection {
     arrives: Duration,
     /// When the last answer reaches the client.
     returns: Duration,
-    /// It is broken, and this is when the client learns of it.
-    broken_until: Duration,
+    /// It is broken, and the client has not learned of it: the number of the break, and when it will.
+    broken: Option<(u64, Duration)>,
 }
 
 /// The broker, everybody who talks to it, and what is on its way.
@@ -403,7 +374,7 @@ impl Network {
         };
         let (process, name) = (member.process, &member.name);
         let connection = member.connections.entry(lane).or_default();
-        let is_broken = self.elapsed < connection.broken_until;
+        let is_broken = connection.broken.is_some();
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:?} {name} asks {}", self.elapsed, kind(&request)));
         }
@@ -446,16 +417,17 @@ impl Network {
             return;
         };
         let connection = member.connections.entry(lane).or_default();
-        if connection.broken_until <= self.elapsed {
-            connection.broken_until = self.elapsed + after;
-        }
-        let at = connection.broken_until;
-        let event = Event::Return {
+        self.scheduled += 1;
+        let (number, at) = *connection
+            .broken
+            .get_or_insert((self.scheduled, self.elapsed + after));
+        let event = Event::Loss {
             client,
             call,
-            answer: Err(NoAnswer),
+            lane,
+            number,
         };
-        self.schedule(at, event);
+        self.schedule(at.max(self.elapsed), event);
     }
 
     /// Breaks the connections of these calls: those that had come as far as chance says are done by the broker, the others
@@ -475,7 +447,7 @@ impl Network {
             self.events.retain(|_, event| match event {
                 Event::Arrival(arrival) => !is_lost || arrival.call != *call,
                 Event::Return { call: answered, .. } => answered != call,
-                Event::Alarm { .. } => true,
+                Event::Loss { .. } | Event::Alarm { .. } => true,
             });
             self.refuse(open.client, open.lane, *call);
         }
@@ -484,12 +456,12 @@ impl Network {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrival(arrival) => self.arrive(*arrival),
-            Event::Return { client, .. } | Event::Alarm { client, .. } => {
+            Event::Return { client, .. } | Event::Loss { client, .. } | Event::Alarm { client, .. } => {
                 if let Event::Return { call, .. } = &event {
                     // It is with the client, even when that is frozen.
                     self.open.remove(call);
                 }
-                let Some(member) = self.members.get(&client) else {
+                let Some(member) = self.members.get_mut(&client) else {
                     return;
                 };
                 if let Some(kept) = self.frozen.get_mut(&member.process) {
@@ -498,9 +470,15 @@ impl Network {
                 }
                 match event {
                     Event::Return { call, answer, .. } => {
-                        self.with_client(client, |actor, net| {
-                            actor.answered(call, answer.map(|answer| *answer), net);
-                        });
+                        self.with_client(client, |actor, net| actor.answered(call, Ok(*answer), net));
+                    }
+                    Event::Loss {
+                        call, lane, number, ..
+                    } => {
+                        if let Some(connection) = member.connections.get_mut(&lane) {
+                            connection.broken.take_if(|(broken, _)| *broken == number);
+                        }
+                        self.with_client(client, |actor, net| actor.answered(call, Err(NoAnswer), net));
                     }
                     Event::Alarm { alarm, .. } => {
                         self.with_client(client, |actor, net| actor.alarm(alarm, net));
@@ -558,7 +536,7 @@ impl Network {
         let event = Event::Return {
             client,
             call,
-            answer: Ok(Box::new(response)),
+            answer: Box::new(response),
         };
         self.schedule(at, event);
     }

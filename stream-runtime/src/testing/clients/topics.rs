@@ -6,13 +6,13 @@ use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::{FetchRequest, GroupId, OffsetFetchRequest, ProduceRequest, TopicName};
-use kafka_protocol::records::RecordBatchDecoder;
 
 use super::batches::{Batch, Origin, Parts};
 use super::network::SharedNetwork;
+use super::records::{Aborted, Batches, end_of};
 use crate::broker::api::{Response, text};
 use crate::broker::config::TopicConfig;
-use crate::record::{HeadersRef, pack_header};
+use crate::record::HeadersRef;
 
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
@@ -25,7 +25,7 @@ pub(crate) struct LoggedRecord {
     pub(crate) timestamp: i64,
     pub(crate) key: Option<Vec<u8>>,
     pub(crate) value: Option<Vec<u8>>,
-    /// Packed as [`pack_header`] does.
+    /// Packed as [`crate::record::pack_header`] does.
     pub(crate) headers: Vec<u8>,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct LoggedRecord {
 pub(crate) struct NewRecord<'a> {
     pub(crate) key: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
-    /// Packed as [`pack_header`] does.
+    /// Packed as [`crate::record::pack_header`] does.
     pub(crate) headers: &'a [u8],
     pub(crate) timestamp: i64,
 }
@@ -130,41 +130,26 @@ impl SharedNetwork {
         let Some(Response::Fetch(response)) = answer else {
             unreachable!("a fetch that does not wait is answered at once");
         };
-        let partition = &response.responses[0].partitions[0];
-        let mut bytes = partition.records.clone()?;
-        let mut aborted: Vec<_> = partition.aborted_transactions.iter().flatten().collect();
-        aborted.sort_by_key(|transaction| transaction.first_offset);
-        let mut aborted = aborted.into_iter().peekable();
-        let mut aborting = Vec::new();
-        let sets = RecordBatchDecoder::decode_all(&mut bytes).expect("the log has batches");
-        let mut found = Vec::new();
-        let mut next = None;
-        for record in sets.into_iter().flat_map(|set| set.records) {
-            next = Some(record.offset + 1);
-            while let Some(transaction) = aborted.next_if(|known| known.first_offset <= record.offset) {
-                aborting.push(transaction.producer_id.0);
-            }
-            if record.control {
-                aborting.retain(|producer| *producer != record.producer_id);
-                continue;
-            }
-            let is_aborted = record.transactional && aborting.contains(&record.producer_id);
-            if is_aborted || record.offset < offset {
-                continue;
-            }
-            let mut headers = Vec::new();
-            for (name, value) in &record.headers {
-                pack_header(&mut headers, name, value.as_deref());
-            }
+        let answer = &response.responses[0].partitions[0];
+        let bytes = answer.records.clone()?;
+        let next = end_of(&bytes)?;
+        let aborted = answer.aborted_transactions.iter().flatten();
+        let aborted = aborted.map(|transaction| Aborted {
+            first_offset: transaction.first_offset,
+            producer_id: transaction.producer_id.0,
+        });
+        let mut batches = Batches::new(bytes, offset, aborted);
+        let (mut found, mut headers) = (Vec::new(), Vec::new());
+        while let Some(record) = batches.next(topic, partition, &mut headers) {
             found.push(LoggedRecord {
                 offset: record.offset,
                 timestamp: record.timestamp,
-                key: record.key.map(Vec::from),
-                value: record.value.map(Vec::from),
-                headers,
+                key: record.key.map(<[u8]>::to_vec),
+                value: record.value.map(<[u8]>::to_vec),
+                headers: record.headers.packed().to_vec(),
             });
         }
-        next.map(|next| (found, next))
+        Some((found, next))
     }
 
     /// The offset that the next record of a partition gets.

@@ -12,11 +12,10 @@ use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName};
 use super::queue::{Answer, Cargo, Queue};
 use super::reports::{Fate, Reports};
 use super::{DATA, Delivery, Failed, Net, making, partition_of};
-use crate::broker::api::{Response, text};
+use crate::broker::api::text;
 use crate::kafka::OutgoingRecord;
 use crate::record::HeadersRef;
 use crate::testing::clients::batches::Parts;
-use crate::testing::clients::network::NoAnswer;
 
 const METADATA_VERSION: i16 = 9;
 
@@ -175,19 +174,15 @@ impl Delivery {
         }
     }
 
-    pub(super) fn learn(&mut self, answer: Result<Response, NoAnswer>, net: &mut Net<'_>) {
-        self.metadata = None;
-        let Ok(Response::Metadata(response)) = answer else {
-            for topic in self.topics.values_mut() {
-                topic.is_asked_for &= topic.known == Known::Here && topic.missing_since.is_none();
-            }
-            self.metadata_at = net.now() + net.back_off();
-            return;
-        };
-        self.learn_of(&response, net);
+    /// The question was lost.
+    pub(super) fn ask_for_topics_again(&mut self, at: Duration) {
+        self.metadata_at = at;
+        for topic in self.topics.values_mut() {
+            topic.is_asked_for &= topic.known == Known::Here && topic.missing_since.is_none();
+        }
     }
 
-    fn learn_of(&mut self, response: &MetadataResponse, net: &mut Net<'_>) {
+    pub(super) fn learn(&mut self, response: &MetadataResponse, net: &mut Net<'_>) {
         let now = net.now();
         for found in &response.topics {
             let Some(name) = &found.name else { continue };

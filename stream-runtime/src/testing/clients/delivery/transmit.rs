@@ -134,42 +134,53 @@ impl Delivery {
         answer: Result<Response, NoAnswer>,
         net: &mut Net<'_>,
     ) -> Option<Result<Response, NoAnswer>> {
-        if self.metadata == Some(call) {
-            self.learn(answer, net);
-        } else if self.asking == Some(call) {
-            self.identified(answer, net);
-        } else if let Some(places) = self.calls.remove(&call) {
-            match answer {
-                Ok(Response::Produce(response)) => {
-                    for topic in &response.responses {
-                        for partition in &topic.partition_responses {
-                            self.settle(call, topic.name.as_str(), partition, net);
-                        }
-                    }
+        let is_own =
+            self.metadata == Some(call) || self.asking == Some(call) || self.calls.contains_key(&call);
+        if !is_own {
+            return Some(answer);
+        }
+        match answer {
+            Err(NoAnswer) => self.lose_all(net),
+            Ok(Response::Metadata(response)) => {
+                self.metadata = None;
+                self.learn(&response, net);
+            }
+            Ok(Response::InitProducerId(response)) => {
+                self.asking = None;
+                match identity(&response) {
+                    Ok(identity) => self.begin_anew(identity, net.now()),
+                    Err(_) => self.ask_at = net.now() + net.back_off(),
                 }
-                _ => {
-                    let at = net.now() + net.back_off();
-                    for (topic, partition) in places {
-                        if let Some(queue) = self.queue(&topic, partition) {
-                            queue.again(call, at);
-                        }
+            }
+            Ok(Response::Produce(response)) => {
+                self.calls.remove(&call);
+                for topic in &response.responses {
+                    for partition in &topic.partition_responses {
+                        self.settle(call, topic.name.as_str(), partition, net);
                     }
                 }
             }
-        } else {
-            return Some(answer);
+            Ok(_) => {}
         }
         None
     }
 
-    fn identified(&mut self, answer: Result<Response, NoAnswer>, net: &mut Net<'_>) {
-        self.asking = None;
-        if let Ok(Response::InitProducerId(response)) = answer
-            && let Ok(identity) = identity(&response)
-        {
-            self.begin_anew(identity, net.now());
-        } else {
-            self.ask_at = net.now() + net.back_off();
+    /// The connection has broken: nothing that is on it will be answered. All of it is noted at once, so that nothing
+    /// is sent past a batch that has to be sent again.
+    fn lose_all(&mut self, net: &mut Net<'_>) {
+        let at = net.now() + net.back_off();
+        if self.metadata.take().is_some() {
+            self.ask_for_topics_again(at);
+        }
+        if self.asking.take().is_some() {
+            self.ask_at = at;
+        }
+        for (call, places) in std::mem::take(&mut self.calls) {
+            for (topic, partition) in places {
+                if let Some(queue) = self.queue(&topic, partition) {
+                    queue.again(call, at);
+                }
+            }
         }
     }
 
