@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// The acknowledgements of one producer.
 #[derive(Debug, Default)]
-pub(super) struct Acknowledged {
+pub(crate) struct Acknowledged {
     topics: HashMap<Arc<str>, Vec<Place>>,
 }
 
@@ -19,12 +19,12 @@ struct Place {
 }
 
 impl Acknowledged {
-    pub(super) fn follow(&mut self, topic: &Arc<str>) {
+    pub(crate) fn follow(&mut self, topic: &Arc<str>) {
         self.topics.entry(Arc::clone(topic)).or_default();
     }
 
     /// Takes one acknowledged batch.
-    pub(super) fn note(&mut self, topic: &str, partition: i32, next: Option<i64>) {
+    pub(crate) fn note(&mut self, topic: &str, partition: i32, next: Option<i64>) {
         let Some(places) = self.topics.get_mut(topic) else {
             return;
         };
@@ -49,7 +49,7 @@ impl Acknowledged {
     }
 
     /// The offset behind the last acknowledged record of a partition.
-    pub(super) fn of(&self, topic: &str, partition: i32) -> Option<i64> {
+    pub(crate) fn of(&self, topic: &str, partition: i32) -> Option<i64> {
         let place = self.topics.get(topic)?.get(usize::try_from(partition).ok()?)?;
         place.known.then_some(place.highest)
     }

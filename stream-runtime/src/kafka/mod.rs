@@ -6,9 +6,9 @@
 //!
 //! Not here: what to subscribe to, when to commit, what a task is.
 
+pub(crate) mod acknowledged;
 pub(crate) mod cluster;
 
-mod acknowledged;
 mod admin;
 mod committed;
 mod config;

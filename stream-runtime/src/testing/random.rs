@@ -60,6 +60,11 @@ impl Random {
         least + Duration::from_micros(self.below(spread.saturating_add(1)))
     }
 
+    /// A number of this range, both ends included.
+    pub fn within(&mut self, (least, most): (u64, u64)) -> u64 {
+        least + self.below(most.saturating_sub(least).saturating_add(1))
+    }
+
     /// Puts a list in another order.
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for last in (1..items.len()).rev() {

@@ -6,4 +6,21 @@
 
 #![allow(dead_code, reason = "being built")]
 
+pub(crate) mod acknowledged;
+pub(crate) mod consumer;
+pub(crate) mod membership;
 pub(crate) mod network;
+pub(crate) mod producer;
+pub(crate) mod reader;
+pub(crate) mod topics;
+
+mod alarm;
+mod assignor;
+mod batches;
+mod delivery;
+mod fetcher;
+mod offsets;
+mod records;
+
+#[cfg(test)]
+mod tests;

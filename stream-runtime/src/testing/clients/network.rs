@@ -5,14 +5,19 @@
 //! beside the program. The owner of a client reaches it through a [`Port`], from the thread that it belongs to.
 //!
 //! Invariants: everything happens at its time and in the order in which it was scheduled; the requests that a client
-//! sends on one lane arrive in their order, and when a connection breaks none arrives behind one that did not. Not here: what
-//! clients do ([`super`]), and when time passes (the driver of the test).
+//! sends on one lane arrive in their order, and so do the answers; each is answered once; when a connection breaks, no
+//! request arrives behind one that did not, and the client learns of all of them at one moment, up to which what it
+//! sends there is lost as well. Not here: what clients do ([`super`]), and when time passes (the driver of the test).
+
+mod behaviour;
+mod port;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+pub(crate) use self::behaviour::Behaviour;
+pub(crate) use self::port::{Port, SharedNetwork};
 
 use crate::broker::api::{Request, Response, text};
 use crate::broker::state::{Answer, Caller, Identity, Now, State, Token};
@@ -39,44 +44,31 @@ pub(crate) struct NoAnswer;
 
 /// What runs in the background of a client.
 pub(crate) trait Client: Any + Send {
-    /// A request has been answered, or will never be.
+    /// A request has been answered, or will never be. Of a connection that has broken, the client is told for one request
+    /// after the other, at one time; what it sends after the first goes on a connection of its own.
     fn answered(&mut self, call: Call, answer: Result<Response, NoAnswer>, net: &mut Net<'_>);
 
     /// An alarm that it set goes off; alarms cannot be taken back, so it checks whether this one still means anything.
     fn alarm(&mut self, alarm: u64, net: &mut Net<'_>);
 }
 
-/// How a network behaves. The default is a good one: a millisecond to the broker and back, nothing breaks.
-#[derive(Debug, Clone)]
-pub(crate) struct Behaviour {
-    /// The time of a request to the broker, and of its answer back.
-    pub(crate) latency: (Duration, Duration),
-    /// How often a connection breaks: once in so many requests, never for 0.
-    pub(crate) breaks: u32,
-    /// The longest time until a client notices that nobody answers.
-    pub(crate) patience: Duration,
-}
-
-impl Default for Behaviour {
-    fn default() -> Self {
-        let latency = Duration::from_micros(500);
-        Self {
-            latency: (latency, latency),
-            breaks: 0,
-            patience: Duration::from_secs(1),
-        }
-    }
-}
-
 #[derive(Debug)]
 enum Event {
     /// A request reaches the broker.
     Arrival(Box<Arrival>),
-    /// Its answer, or the lack of one, reaches the client.
+    /// Its answer reaches the client.
     Return {
         client: ClientId,
         call: Call,
-        answer: Result<Box<Response>, NoAnswer>,
+        answer: Box<Response>,
+    },
+    /// The client learns that there will be no answer, since its connection has broken.
+    Loss {
+        client: ClientId,
+        call: Call,
+        lane: Lane,
+        /// The number of the break.
+        number: u64,
     },
     Alarm {
         client: ClientId,
@@ -105,8 +97,18 @@ struct Member {
     name: String,
     /// `None` while it is being called.
     client: Option<Box<dyn Client>>,
-    /// When the last request of a lane reaches the broker.
-    last: BTreeMap<Lane, Duration>,
+    connections: BTreeMap<Lane, Connection>,
+}
+
+/// One lane of a client.
+#[derive(Debug, Default)]
+struct Connection {
+    /// When the last request reaches the broker.
+    arrives: Duration,
+    /// When the last answer reaches the client.
+    returns: Duration,
+    /// It is broken, and the client has not learned of it: the number of the break, and when it will.
+    broken: Option<(u64, Duration)>,
 }
 
 /// The broker, everybody who talks to it, and what is on its way.
@@ -158,9 +160,24 @@ impl Net<'_> {
         self.network.schedule(at, Event::Alarm { client, alarm });
     }
 
+    pub(crate) fn behaviour(&self) -> &Behaviour {
+        &self.network.behaviour
+    }
+
+    /// A time after which to ask again, as chance decides.
+    pub(crate) fn back_off(&mut self) -> Duration {
+        let (least, most) = self.network.behaviour.back_off;
+        self.network.random.between(least, most)
+    }
+
     /// What chance decides for this client.
     pub(crate) fn random(&mut self) -> &mut Random {
         &mut self.network.random
+    }
+
+    /// Ends this client, whose owner has left it running.
+    pub(crate) fn retire(&mut self) {
+        self.network.members.remove(&self.client);
     }
 
     /// The number of this client: no other has it.
@@ -229,6 +246,36 @@ impl Network {
         let elapsed = self.elapsed;
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{elapsed:?} {}", what()));
+        }
+    }
+
+    /// Asks the broker for a process at once, as if there were no way between them: for calls that block. `None` when it
+    /// cannot be reached.
+    pub(crate) fn ask(
+        &mut self,
+        process: Process,
+        version: i16,
+        request: impl Into<Request>,
+    ) -> Option<Response> {
+        let is_reached = !self.is_away && !self.cut_off.contains(&process);
+        is_reached.then(|| self.demand(version, request)).flatten()
+    }
+
+    /// Asks the broker at once, wherever it is: for the test itself. `None` when it would answer later.
+    pub(crate) fn demand(&mut self, version: i16, request: impl Into<Request>) -> Option<Response> {
+        self.next += 1;
+        let caller = Caller {
+            token: Token(self.next),
+            client_id: text("test"),
+            host: text("virtual"),
+            version,
+        };
+        let now = self.now();
+        let answer = self.broker.handle(now, &caller, request.into());
+        self.complete();
+        match answer {
+            Answer::Ready(response) => Some(response),
+            Answer::Later | Answer::Nothing => None,
         }
     }
 
@@ -326,16 +373,17 @@ impl Network {
             return call;
         };
         let (process, name) = (member.process, &member.name);
+        let connection = member.connections.entry(lane).or_default();
+        let is_broken = connection.broken.is_some();
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:?} {name} asks {}", self.elapsed, kind(&request)));
         }
-        if self.is_away || self.cut_off.contains(&process) {
-            self.refuse(client, call);
+        if is_broken || self.is_away || self.cut_off.contains(&process) {
+            self.refuse(client, lane, call);
             return call;
         }
-        let last = member.last.entry(lane).or_default();
-        let arrives = (self.elapsed + latency).max(*last);
-        *last = arrives;
+        let arrives = (self.elapsed + latency).max(connection.arrives);
+        connection.arrives = arrives;
         self.open.insert(
             call,
             Open {
@@ -360,17 +408,26 @@ impl Network {
         call
     }
 
-    /// The client learns that nobody answers.
-    fn refuse(&mut self, client: ClientId, call: Call) {
+    /// The client learns that nobody answers, when it learns that the connection is broken.
+    fn refuse(&mut self, client: ClientId, lane: Lane, call: Call) {
         let after = self
             .random
             .between(Duration::from_millis(1), self.behaviour.patience);
-        let event = Event::Return {
+        let Some(member) = self.members.get_mut(&client) else {
+            return;
+        };
+        let connection = member.connections.entry(lane).or_default();
+        self.scheduled += 1;
+        let (number, at) = *connection
+            .broken
+            .get_or_insert((self.scheduled, self.elapsed + after));
+        let event = Event::Loss {
             client,
             call,
-            answer: Err(NoAnswer),
+            lane,
+            number,
         };
-        self.schedule(self.elapsed + after, event);
+        self.schedule(at.max(self.elapsed), event);
     }
 
     /// Breaks the connections of these calls: those that had come as far as chance says are done by the broker, the others
@@ -386,19 +443,25 @@ impl Network {
                 let far = self.random.one_in(2);
                 self.elapsed + if far { ahead } else { Duration::ZERO }
             });
-            if open.arrives > cut {
-                self.events
-                    .retain(|_, event| !matches!(event, Event::Arrival(arrival) if arrival.call == *call));
-            }
-            self.refuse(open.client, *call);
+            let is_lost = open.arrives > cut;
+            self.events.retain(|_, event| match event {
+                Event::Arrival(arrival) => !is_lost || arrival.call != *call,
+                Event::Return { call: answered, .. } => answered != call,
+                Event::Loss { .. } | Event::Alarm { .. } => true,
+            });
+            self.refuse(open.client, open.lane, *call);
         }
     }
 
     fn happen(&mut self, event: Event) {
         match event {
             Event::Arrival(arrival) => self.arrive(*arrival),
-            Event::Return { client, .. } | Event::Alarm { client, .. } => {
-                let Some(member) = self.members.get(&client) else {
+            Event::Return { client, .. } | Event::Loss { client, .. } | Event::Alarm { client, .. } => {
+                if let Event::Return { call, .. } = &event {
+                    // It is with the client, even when that is frozen.
+                    self.open.remove(call);
+                }
+                let Some(member) = self.members.get_mut(&client) else {
                     return;
                 };
                 if let Some(kept) = self.frozen.get_mut(&member.process) {
@@ -407,10 +470,15 @@ impl Network {
                 }
                 match event {
                     Event::Return { call, answer, .. } => {
-                        self.open.remove(&call);
-                        self.with_client(client, |actor, net| {
-                            actor.answered(call, answer.map(|answer| *answer), net);
-                        });
+                        self.with_client(client, |actor, net| actor.answered(call, Ok(*answer), net));
+                    }
+                    Event::Loss {
+                        call, lane, number, ..
+                    } => {
+                        if let Some(connection) = member.connections.get_mut(&lane) {
+                            connection.broken.take_if(|(broken, _)| *broken == number);
+                        }
+                        self.with_client(client, |actor, net| actor.answered(call, Err(NoAnswer), net));
                     }
                     Event::Alarm { alarm, .. } => {
                         self.with_client(client, |actor, net| actor.alarm(alarm, net));
@@ -455,14 +523,20 @@ impl Network {
 
     fn give_back(&mut self, call: Call, response: Response) {
         // Nobody waits for the answer when the connection is gone.
-        let Some(client) = self.open.get(&call).map(|open| open.client) else {
+        let Some((client, lane)) = self.open.get(&call).map(|open| (open.client, open.lane)) else {
             return;
         };
-        let at = self.elapsed + self.latency();
+        let latency = self.latency();
+        let Some(member) = self.members.get_mut(&client) else {
+            return;
+        };
+        let connection = member.connections.entry(lane).or_default();
+        let at = (self.elapsed + latency).max(connection.returns);
+        connection.returns = at;
         let event = Event::Return {
             client,
             call,
-            answer: Ok(Box::new(response)),
+            answer: Box::new(response),
         };
         self.schedule(at, event);
     }
@@ -490,70 +564,4 @@ impl Network {
 fn kind(request: &Request) -> String {
     let text = format!("{request:?}");
     text.split('(').next().unwrap_or_default().to_owned()
-}
-
-/// A network that is shared by the clients and the driver of a test. All of them live on one thread; the ports of clients
-/// are `Send` nevertheless, and so this is locked.
-#[derive(Clone)]
-pub(crate) struct SharedNetwork(Arc<Mutex<Network>>);
-
-impl SharedNetwork {
-    pub(crate) fn new(network: Network) -> Self {
-        Self(Arc::new(Mutex::new(network)))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Network> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds a client of a process and gives the way to it.
-    pub(crate) fn connect<C: Client>(&self, process: Process, name: &str, client: C) -> Port<C> {
-        let mut network = self.lock();
-        network.next += 1;
-        let id = ClientId(network.next);
-        let member = Member {
-            process,
-            name: name.to_owned(),
-            client: Some(Box::new(client)),
-            last: BTreeMap::new(),
-        };
-        network.members.insert(id, member);
-        Port {
-            network: self.clone(),
-            id,
-            of: PhantomData,
-        }
-    }
-}
-
-/// The owner's way to a client. Dropping it ends the client: what it has sent is still done.
-pub(crate) struct Port<C> {
-    network: SharedNetwork,
-    id: ClientId,
-    of: PhantomData<fn() -> C>,
-}
-
-impl<C: Client> Port<C> {
-    /// Lets the owner do something with its client.
-    ///
-    /// # Panics
-    /// When its process was killed: nothing of it runs any more.
-    pub(crate) fn with<R>(&self, act: impl FnOnce(&mut C, &mut Net<'_>) -> R) -> R {
-        let mut network = self.network.lock();
-        let done = network.with_client(self.id, |client, net| {
-            let client: &mut dyn Any = client;
-            let client = client
-                .downcast_mut()
-                .expect("a port is to the client that it was made for");
-            act(client, net)
-        });
-        drop(network);
-        done.expect("the owner of a client that was killed does not run")
-    }
-}
-
-impl<C> Drop for Port<C> {
-    fn drop(&mut self) {
-        self.network.lock().members.remove(&self.id);
-    }
 }

@@ -1,0 +1,651 @@
+//! Membership in a consumer group: the classic protocol with cooperative, incremental rebalances, as librdkafka speaks it.
+//!
+//! Join, synchronise, beat; join again when the group rebalances or when something was given back. What a rebalance changes
+//! waits for the owner, and while it does this member joins nothing. Members that were put out (by the broker, or by
+//! their own clock) say so, and join as new ones once the owner has given up everything.
+//!
+//! Not here: fetching, offsets, and which partitions go along ([`super::consumer`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use kafka_protocol::messages::leave_group_request::MemberIdentity;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
+use kafka_protocol::messages::{
+    GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, MetadataRequest,
+    MetadataResponse, SyncGroupRequest, SyncGroupResponse, TopicName,
+};
+use kafka_protocol::protocol::StrBytes;
+use tokio::sync::Notify;
+
+use super::assignor::{self, Assignments, Subscription};
+use super::network::{Call, Lane, Net, NoAnswer};
+use crate::broker::api::{Response, text};
+use crate::error::Error;
+use crate::kafka::{ClientSettings, TopicPartition};
+
+/// The connection for what the group's coordinator does.
+pub(super) const COORDINATOR: Lane = 1;
+
+const JOIN_VERSION: i16 = 5;
+const SYNC_VERSION: i16 = 3;
+const HEARTBEAT_VERSION: i16 = 3;
+const LEAVE_VERSION: i16 = 4;
+const METADATA_VERSION: i16 = 4;
+
+/// How often the leader looks whether topics have got more partitions, and how soon one whose topic is not there.
+const COUNT_EVERY: Duration = Duration::from_secs(300);
+const COUNT_MISSING_EVERY: Duration = Duration::from_secs(1);
+
+/// What [`GroupMembership`](crate::kafka::GroupMembership) holds: goes with the offsets of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) group: String,
+    pub(crate) member_id: String,
+    pub(crate) generation: i32,
+    pub(crate) instance_id: Option<String>,
+}
+
+/// What waits for the owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Waiting {
+    /// To be taken on. Afterwards it joins again if something was given back before.
+    Assign {
+        partitions: Vec<TopicPartition>,
+        rejoins: bool,
+    },
+    /// To be given back, before others are to be taken on.
+    Revoke {
+        partitions: Vec<TopicPartition>,
+        then: Vec<TopicPartition>,
+    },
+    /// Everything belongs to others, or what the group has assigned, which comes to the same.
+    Lost { with_companions: bool },
+}
+
+/// A member of a group, or somebody who wants to be one.
+#[derive(Debug)]
+pub(super) struct Membership {
+    group: StrBytes,
+    instance: Option<StrBytes>,
+    session_timeout: Duration,
+    heartbeat_interval: Duration,
+    max_poll_interval: Duration,
+    topics: Vec<Arc<str>>,
+    /// Empty for one that the broker does not know.
+    id: StrBytes,
+    generation: i32,
+    stage: Stage,
+    waiting: Option<Waiting>,
+    /// What the group has assigned and the owner has.
+    owned: BTreeSet<TopicPartition>,
+    /// Under this id the owner has what it has.
+    holds_as: Option<StrBytes>,
+    heartbeat: Option<Call>,
+    heartbeat_at: Duration,
+    /// When the broker was last heard of.
+    heard_at: Duration,
+    /// When the owner last polled.
+    polled_at: Duration,
+    /// The owner has not polled for so long that this member has left; it joins again when it does.
+    is_abandoned: bool,
+    census: Option<Census>,
+    failure: Option<String>,
+    wake: Arc<Notify>,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Nothing was subscribed to, or it has left.
+    Outside,
+    /// It joins at this time.
+    Pausing(Duration),
+    Joining(Call),
+    /// The leader asks how many partitions there are, to assign them to these.
+    Counting(Call, BTreeMap<StrBytes, Subscription>),
+    Synchronising(Call),
+    Steady,
+    /// Put out, and the owner has to answer before it joins again.
+    Expelled,
+    /// Nothing helps.
+    Failed,
+}
+
+/// What the leader knows of the topics since it has last assigned their partitions.
+#[derive(Debug)]
+struct Census {
+    topics: BTreeSet<Arc<str>>,
+    counts: BTreeMap<Arc<str>, i32>,
+    call: Option<Call>,
+    at: Duration,
+}
+
+impl Membership {
+    pub(super) fn new(settings: &ClientSettings, member: &str, wake: Arc<Notify>) -> Self {
+        let instance = settings.instance_id.as_ref();
+        Self {
+            group: text(settings.group.as_str()),
+            instance: instance.map(|id| text(format!("{id}-{member}"))),
+            session_timeout: settings.session_timeout,
+            heartbeat_interval: settings.heartbeat_interval,
+            max_poll_interval: settings.max_poll_interval,
+            topics: Vec::new(),
+            id: StrBytes::default(),
+            generation: -1,
+            stage: Stage::Outside,
+            waiting: None,
+            owned: BTreeSet::new(),
+            holds_as: None,
+            heartbeat: None,
+            heartbeat_at: Duration::ZERO,
+            heard_at: Duration::ZERO,
+            polled_at: Duration::ZERO,
+            is_abandoned: false,
+            census: None,
+            failure: None,
+            wake,
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, topics: &[Arc<str>], net: &mut Net<'_>) {
+        self.topics = topics.to_vec();
+        self.polled_at = net.now();
+        self.join(net);
+    }
+
+    /// What waits for the owner.
+    pub(super) fn waiting(&self) -> Option<&Waiting> {
+        self.waiting.as_ref()
+    }
+
+    /// What the group has assigned and the owner has.
+    pub(super) fn owned(&self) -> &BTreeSet<TopicPartition> {
+        &self.owned
+    }
+
+    /// Whether everything is lost and the owner has not said yet that it knows.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.waiting, Some(Waiting::Lost { .. }))
+    }
+
+    /// Whether the coordinator answers a JoinGroup or SyncGroup at some time, and nothing else before.
+    pub(super) fn is_joining(&self) -> bool {
+        matches!(self.stage, Stage::Joining(_) | Stage::Synchronising(_))
+    }
+
+    /// As whom offsets are committed.
+    pub(super) fn speaker(&self) -> Option<Member> {
+        let is_out = matches!(self.stage, Stage::Outside | Stage::Expelled | Stage::Failed);
+        let is_member = !is_out && !self.is_lost() && !self.id.is_empty() && self.generation > 0;
+        is_member.then(|| Member {
+            group: self.group.to_string(),
+            member_id: self.id.to_string(),
+            generation: self.generation,
+            instance_id: self.instance.as_ref().map(ToString::to_string),
+        })
+    }
+
+    /// As whom the owner has what it has.
+    pub(super) fn current(&self) -> Option<Member> {
+        let holds = self.holds_as.as_ref().is_some_and(|id| *id == self.id);
+        self.speaker().filter(|_| holds)
+    }
+
+    /// What ends this member for good.
+    pub(super) fn failure(&self) -> Option<Error> {
+        self.failure.as_ref().map(Error::broker)
+    }
+
+    /// The owner polls.
+    pub(super) fn polled(&mut self, net: &mut Net<'_>) {
+        self.polled_at = net.now();
+        if std::mem::take(&mut self.is_abandoned) {
+            self.step(net);
+        }
+    }
+
+    /// The owner has taken on what it was asked to.
+    pub(super) fn taken_on(&mut self, net: &mut Net<'_>) {
+        match self.waiting.take() {
+            Some(Waiting::Assign { partitions, rejoins }) => {
+                self.owned.extend(partitions);
+                self.holds_as = Some(self.id.clone());
+                if matches!(self.stage, Stage::Expelled) {
+                    // Nobody had told, since there was nothing to lose.
+                    self.lose(net);
+                } else if rejoins {
+                    self.join(net);
+                }
+            }
+            other => self.waiting = other,
+        }
+    }
+
+    /// The owner has given up what it was asked to; whether it has anything left.
+    pub(super) fn given_up(&mut self, has_more: bool, net: &mut Net<'_>) {
+        match self.waiting.take() {
+            Some(Waiting::Revoke { partitions, then }) => {
+                for at in &partitions {
+                    self.owned.remove(at);
+                }
+                self.wait_for(Waiting::Assign {
+                    partitions: then,
+                    rejoins: true,
+                });
+            }
+            Some(Waiting::Lost { .. }) => {
+                self.owned.clear();
+                self.holds_as = None;
+                self.join(net);
+            }
+            other => self.waiting = other,
+        }
+        if !has_more {
+            self.holds_as = None;
+        }
+    }
+
+    /// The broker has refused what this member has sent. True when it is one no longer.
+    pub(super) fn refused(&mut self, sent: &Member, error: ResponseError, net: &mut Net<'_>) -> bool {
+        if *self.id != *sent.member_id {
+            return true;
+        }
+        match error {
+            ResponseError::UnknownMemberId => {
+                self.forget_id();
+                self.lose(net);
+            }
+            ResponseError::FencedInstanceId => self.fail(error),
+            ResponseError::IllegalGeneration => {
+                let is_rebalancing = self.waiting.is_some() || !matches!(self.stage, Stage::Steady);
+                if is_rebalancing || sent.generation != self.generation {
+                    return false;
+                }
+                self.generation = -1;
+                self.lose(net);
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    /// Leaves the group for good. One with a lasting name stays until its session ends, since it may come back.
+    pub(super) fn leave(&mut self, net: &mut Net<'_>) {
+        self.stage = Stage::Outside;
+        self.send_leave(net);
+    }
+
+    /// Does what is due.
+    pub(super) fn step(&mut self, net: &mut Net<'_>) {
+        let now = net.now();
+        if self.deadline_of_owner().is_some_and(|at| at <= now) {
+            self.is_abandoned = true;
+            self.send_leave(net);
+            self.forget_id();
+            self.lose(net);
+        }
+        if self.end_of_session().is_some_and(|at| at <= now) {
+            self.forget_id();
+            self.lose(net);
+        }
+        if self.next_join().is_some_and(|at| at <= now) {
+            self.join(net);
+        }
+        if self.next_heartbeat().is_some_and(|at| at <= now) {
+            self.beat(net);
+        }
+        if self.next_count().is_some_and(|at| at <= now) {
+            if let Some(census) = &mut self.census {
+                census.call = Some(count(&census.topics, net));
+            }
+        }
+    }
+
+    /// When something is due.
+    pub(super) fn next_due(&self) -> [Option<Duration>; 5] {
+        [
+            self.deadline_of_owner(),
+            self.end_of_session(),
+            self.next_join(),
+            self.next_heartbeat(),
+            self.next_count(),
+        ]
+    }
+
+    fn deadline_of_owner(&self) -> Option<Duration> {
+        let takes_part = !matches!(self.stage, Stage::Outside | Stage::Failed) && !self.is_abandoned;
+        takes_part.then(|| self.polled_at + self.max_poll_interval)
+    }
+
+    fn end_of_session(&self) -> Option<Duration> {
+        matches!(self.stage, Stage::Steady).then(|| self.heard_at + self.session_timeout)
+    }
+
+    fn next_join(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Pausing(until) if !self.is_abandoned => Some(until),
+            _ => None,
+        }
+    }
+
+    fn next_heartbeat(&self) -> Option<Duration> {
+        let may = matches!(self.stage, Stage::Steady) && self.heartbeat.is_none();
+        may.then_some(self.heartbeat_at)
+    }
+
+    fn next_count(&self) -> Option<Duration> {
+        let may = matches!(self.stage, Stage::Steady) && self.waiting.is_none();
+        let census = self.census.as_ref().filter(|census| may && census.call.is_none());
+        census.map(|census| census.at)
+    }
+
+    /// Takes the answer to a request. False when it is none of ours.
+    pub(super) fn answered(
+        &mut self,
+        call: Call,
+        answer: &Result<Response, NoAnswer>,
+        net: &mut Net<'_>,
+    ) -> bool {
+        if self.heartbeat == Some(call) {
+            self.heartbeat = None;
+            if let Ok(Response::Heartbeat(response)) = answer {
+                self.beaten(ResponseError::try_from_code(response.error_code), net);
+            }
+            return true;
+        }
+        if let Some(census) = self.census.as_mut().filter(|census| census.call == Some(call)) {
+            census.call = None;
+            census.at = net.now() + COUNT_EVERY;
+            if let Ok(Response::Metadata(response)) = answer
+                && counts(response) != census.counts
+                && matches!(self.stage, Stage::Steady)
+                && self.waiting.is_none()
+            {
+                self.join(net);
+            }
+            return true;
+        }
+        match (&self.stage, answer) {
+            (Stage::Joining(own), answer) if *own == call => match answer {
+                Ok(Response::JoinGroup(response)) => self.joined(response, net),
+                _ => self.join_later(net),
+            },
+            (Stage::Counting(own, members), answer) if *own == call => match answer {
+                Ok(Response::Metadata(response)) => {
+                    let assigned = assignor::assign(members, &counts(response));
+                    self.census = Some(Census::of(topics_of(members), response, net.now()));
+                    self.synchronise(&assigned, net);
+                }
+                _ => self.join_later(net),
+            },
+            (Stage::Synchronising(own), answer) if *own == call => match answer {
+                Ok(Response::SyncGroup(response)) => self.synchronised(response, net),
+                _ => self.join_later(net),
+            },
+            _ => return false,
+        }
+        true
+    }
+
+    fn join(&mut self, net: &mut Net<'_>) {
+        self.heartbeat = None;
+        self.census = None;
+        if self.is_abandoned {
+            self.stage = Stage::Pausing(net.now());
+            return;
+        }
+        let subscription = Subscription {
+            topics: self.topics.clone(),
+            owned: self.owned.clone(),
+            generation: self.generation,
+        };
+        let protocol = JoinGroupRequestProtocol::default()
+            .with_name(text("cooperative-sticky"))
+            .with_metadata(subscription.encode());
+        let request = JoinGroupRequest::default()
+            .with_group_id(GroupId(self.group.clone()))
+            .with_session_timeout_ms(millis(self.session_timeout))
+            .with_rebalance_timeout_ms(millis(self.max_poll_interval))
+            .with_member_id(self.id.clone())
+            .with_group_instance_id(self.instance.clone())
+            .with_protocol_type(text("consumer"))
+            .with_protocols(vec![protocol]);
+        self.stage = Stage::Joining(net.call(COORDINATOR, JOIN_VERSION, request));
+    }
+
+    fn join_later(&mut self, net: &mut Net<'_>) {
+        self.heartbeat = None;
+        self.stage = Stage::Pausing(net.now() + net.back_off());
+    }
+
+    fn joined(&mut self, response: &JoinGroupResponse, net: &mut Net<'_>) {
+        match ResponseError::try_from_code(response.error_code) {
+            None => {
+                self.id = response.member_id.clone();
+                self.generation = response.generation_id;
+                if response.leader == self.id {
+                    let members = response.members.iter();
+                    let members = members.map(|member| {
+                        let subscription = Subscription::decode(member.metadata.clone());
+                        (member.member_id.clone(), subscription)
+                    });
+                    let members: BTreeMap<_, _> = members.collect();
+                    self.stage = Stage::Counting(count(&topics_of(&members), net), members);
+                } else {
+                    self.synchronise(&Assignments::new(), net);
+                }
+            }
+            Some(ResponseError::MemberIdRequired) => {
+                self.id = response.member_id.clone();
+                self.join(net);
+            }
+            Some(error) => self.not_joined(error, net),
+        }
+    }
+
+    fn synchronise(&mut self, assigned: &Assignments<StrBytes>, net: &mut Net<'_>) {
+        let assignments = assigned.iter().map(|(id, partitions)| {
+            SyncGroupRequestAssignment::default()
+                .with_member_id(id.clone())
+                .with_assignment(assignor::encode_assignment(partitions))
+        });
+        let request = SyncGroupRequest::default()
+            .with_group_id(GroupId(self.group.clone()))
+            .with_generation_id(self.generation)
+            .with_member_id(self.id.clone())
+            .with_group_instance_id(self.instance.clone())
+            .with_assignments(assignments.collect());
+        self.stage = Stage::Synchronising(net.call(COORDINATOR, SYNC_VERSION, request));
+    }
+
+    fn synchronised(&mut self, response: &SyncGroupResponse, net: &mut Net<'_>) {
+        match ResponseError::try_from_code(response.error_code) {
+            None => {
+                self.stage = Stage::Steady;
+                self.heard_at = net.now();
+                self.heartbeat_at = net.now() + self.heartbeat_interval;
+                let assigned = assignor::decode_assignment(response.assignment.clone());
+                let added = assigned.difference(&self.owned).cloned().collect();
+                let revoked: Vec<_> = self.owned.difference(&assigned).cloned().collect();
+                self.wait_for(if revoked.is_empty() {
+                    Waiting::Assign {
+                        partitions: added,
+                        rejoins: false,
+                    }
+                } else {
+                    Waiting::Revoke {
+                        partitions: revoked,
+                        then: added,
+                    }
+                });
+            }
+            Some(ResponseError::RebalanceInProgress) => self.join(net),
+            Some(error) => self.not_joined(error, net),
+        }
+    }
+
+    fn not_joined(&mut self, error: ResponseError, net: &mut Net<'_>) {
+        match error {
+            ResponseError::UnknownMemberId => {
+                self.forget_id();
+                self.lose(net);
+            }
+            ResponseError::IllegalGeneration => {
+                self.generation = -1;
+                self.lose(net);
+            }
+            ResponseError::FencedInstanceId
+            | ResponseError::InconsistentGroupProtocol
+            | ResponseError::InvalidSessionTimeout
+            | ResponseError::InvalidGroupId => self.fail(error),
+            _ => self.join_later(net),
+        }
+    }
+
+    fn beat(&mut self, net: &mut Net<'_>) {
+        let request = HeartbeatRequest::default()
+            .with_group_id(GroupId(self.group.clone()))
+            .with_generation_id(self.generation)
+            .with_member_id(self.id.clone())
+            .with_group_instance_id(self.instance.clone());
+        self.heartbeat = Some(net.call(COORDINATOR, HEARTBEAT_VERSION, request));
+        self.heartbeat_at = net.now() + self.heartbeat_interval;
+    }
+
+    fn beaten(&mut self, error: Option<ResponseError>, net: &mut Net<'_>) {
+        match error {
+            None => self.heard_at = net.now(),
+            Some(ResponseError::RebalanceInProgress) => {
+                self.heard_at = net.now();
+                // While the owner has to answer it is asked again by a later heartbeat.
+                if self.waiting.is_none() {
+                    self.join(net);
+                }
+            }
+            Some(ResponseError::UnknownMemberId) => {
+                self.forget_id();
+                self.lose(net);
+            }
+            Some(ResponseError::IllegalGeneration) => {
+                self.generation = -1;
+                self.lose(net);
+            }
+            Some(error @ ResponseError::FencedInstanceId) => self.fail(error),
+            Some(_) => {}
+        }
+    }
+
+    fn forget_id(&mut self) {
+        self.id = StrBytes::default();
+        self.generation = -1;
+    }
+
+    /// What it has belongs to others. Who has nothing joins again at once.
+    fn lose(&mut self, net: &mut Net<'_>) {
+        self.heartbeat = None;
+        self.census = None;
+        self.stage = Stage::Expelled;
+        match &self.waiting {
+            Some(Waiting::Lost { .. }) => {}
+            // There is nothing to lose before this is answered.
+            Some(Waiting::Assign { .. }) if self.owned.is_empty() => {}
+            Some(_) => self.wait_for(Waiting::Lost {
+                with_companions: true,
+            }),
+            None if self.owned.is_empty() => self.join_later(net),
+            None => {
+                let with_companions = net.random().one_in(2);
+                self.wait_for(Waiting::Lost { with_companions });
+            }
+        }
+    }
+
+    fn wait_for(&mut self, waiting: Waiting) {
+        self.waiting = Some(waiting);
+        self.wake.notify_one();
+    }
+
+    fn fail(&mut self, error: ResponseError) {
+        let advice = match error {
+            ResponseError::FencedInstanceId => {
+                "another worker has the same instance id: give each worker its own"
+            }
+            ResponseError::InconsistentGroupProtocol => {
+                "members of this group that are not workers of this program use another protocol"
+            }
+            ResponseError::InvalidSessionTimeout => {
+                "the broker allows no such session time-out: change the setting"
+            }
+            _ => "the broker does not accept the program's id as a group",
+        };
+        self.stage = Stage::Failed;
+        self.failure = Some(format!("{error}: {advice}"));
+        self.wake.notify_one();
+    }
+
+    fn send_leave(&self, net: &mut Net<'_>) {
+        if self.instance.is_some() || self.id.is_empty() {
+            return;
+        }
+        let member = MemberIdentity::default().with_member_id(self.id.clone());
+        let request = LeaveGroupRequest::default()
+            .with_group_id(GroupId(self.group.clone()))
+            .with_members(vec![member]);
+        net.call(COORDINATOR, LEAVE_VERSION, request);
+    }
+}
+
+impl Census {
+    fn of(topics: BTreeSet<Arc<str>>, response: &MetadataResponse, now: Duration) -> Self {
+        let is_missing = response.topics.iter().any(|topic| topic.error_code != 0);
+        let every = if is_missing {
+            COUNT_MISSING_EVERY
+        } else {
+            COUNT_EVERY
+        };
+        Self {
+            topics,
+            counts: counts(response),
+            call: None,
+            at: now + every,
+        }
+    }
+}
+
+fn topics_of(members: &BTreeMap<StrBytes, Subscription>) -> BTreeSet<Arc<str>> {
+    members
+        .values()
+        .flat_map(|member| member.topics.clone())
+        .collect()
+}
+
+/// Asks how many partitions topics have.
+fn count(topics: &BTreeSet<Arc<str>>, net: &mut Net<'_>) -> Call {
+    let topics = topics.iter().map(|name| {
+        let name = TopicName(text(&**name));
+        MetadataRequestTopic::default().with_name(Some(name))
+    });
+    let request = MetadataRequest::default().with_topics(Some(topics.collect()));
+    net.call(COORDINATOR, METADATA_VERSION, request)
+}
+
+/// How many partitions each topic has.
+fn counts(response: &MetadataResponse) -> BTreeMap<Arc<str>, i32> {
+    let there = response.topics.iter().filter(|topic| topic.error_code == 0);
+    let count = there.map(|topic| {
+        let name = topic.name.as_ref().map_or("", |name| name.as_str());
+        (
+            Arc::from(name),
+            i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
+        )
+    });
+    count.collect()
+}
+
+fn millis(time: Duration) -> i32 {
+    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
+}
