@@ -269,10 +269,34 @@ impl Log {
             })
     }
 
-    /// The record with the largest time.
+    /// The first of the records with the largest time.
     pub(crate) fn latest_time(&self) -> Option<OffsetTime> {
-        let largest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
-        self.first_at(largest)
+        let mut latest: Option<OffsetTime> = None;
+        for batch in &self.batches {
+            // Most batches are out of the question by their headers.
+            if latest.is_some_and(|latest| latest.timestamp >= batch.max_timestamp) {
+                continue;
+            }
+            let found = match records::decode(batch) {
+                // A batch that cannot be unpacked answers as a whole.
+                None => Some(OffsetTime {
+                    offset: batch.base_offset.max(self.start),
+                    timestamp: batch.max_timestamp,
+                }),
+                Some(records) => {
+                    let readable = records.iter().filter(|record| record.offset >= self.start);
+                    let times = readable.map(|record| OffsetTime {
+                        offset: record.offset,
+                        timestamp: record.timestamp,
+                    });
+                    times.rev().max_by_key(|found| found.timestamp)
+                }
+            };
+            let is_later =
+                |found: &OffsetTime| latest.is_none_or(|latest| found.timestamp > latest.timestamp);
+            latest = found.filter(is_later).or(latest);
+        }
+        latest
     }
 
     /// Makes `offset` the first one that can be read.
