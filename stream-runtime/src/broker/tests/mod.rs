@@ -4,6 +4,7 @@ mod fixture;
 mod frames;
 mod groups;
 mod logs;
+mod model;
 mod produce;
 mod transaction_offsets;
 mod transactions;
