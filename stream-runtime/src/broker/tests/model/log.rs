@@ -360,7 +360,7 @@ impl Model {
 
     /// Whatever happened: in the end old records go, and of each key one record at most is left, no tombstone.
     fn settle(&mut self) {
-        if self.policy.compact {
+        if self.policy.is_eager {
             for wait in [2_000, 12_000, 9_000, 2_000] {
                 self.take(&Step::Produce(vec![(Some(99), false, 0)], 0));
                 self.check();

@@ -13,6 +13,8 @@ pub(super) struct Policy {
     pub(super) retention_bytes: Option<usize>,
     pub(super) min_lag_ms: i64,
     pub(super) delete_retention_ms: i64,
+    /// Compacted whenever there is anything to compact.
+    pub(super) is_eager: bool,
 }
 
 const DELETE: Policy = Policy {
@@ -24,12 +26,14 @@ const DELETE: Policy = Policy {
     retention_bytes: None,
     min_lag_ms: 0,
     delete_retention_ms: 0,
+    is_eager: false,
 };
 
 const COMPACT: Policy = Policy {
     compact: true,
     delete: false,
     delete_retention_ms: 5_000,
+    is_eager: true,
     ..DELETE
 };
 
@@ -89,6 +93,7 @@ const ALL: &[Policy] = &[
             ("message.timestamp.type", "LogAppendTime"),
         ],
         append_time: true,
+        is_eager: false,
         ..COMPACT
     },
     Policy {
