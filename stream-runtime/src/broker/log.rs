@@ -145,10 +145,11 @@ impl Log {
         }
     }
 
+    /// The batches from the one that holds `from`, without the one that holds `to`.
     fn batches_between(&self, from: i64, to: i64) -> impl Iterator<Item = &Batch> {
-        let first = self.batches.partition_point(|batch| batch.base_offset < from);
+        let first = self.batches.partition_point(|batch| batch.last_offset < from);
         let batches = self.batches.range(first..);
-        batches.take_while(move |batch| batch.base_offset < to)
+        batches.take_while(move |batch| batch.last_offset < to)
     }
 
     /// Closes the active segment when it is large or old enough.
@@ -220,7 +221,8 @@ impl Log {
         let mut is_cut = false;
         for batch in self.batches.range(first..) {
             let is_first = at_least_one && end == first;
-            if batch.base_offset >= limit {
+            // The stable end lies inside a batch when the log was made to begin there.
+            if batch.last_offset >= limit {
                 break;
             }
             if size + batch.len() > max_bytes && !is_first {
