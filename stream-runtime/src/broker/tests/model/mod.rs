@@ -19,6 +19,7 @@ mod member;
 mod membership;
 mod policy;
 mod reader;
+mod transaction;
 mod transactions;
 mod writers;
 
