@@ -59,7 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (id.clone(), back.clone(), added).prop_map(|(who, back, added)| Step::Stage(who, back, added)),
         1 => Just(Step::CommitOffset),
         5 => (id, back, any::<bool>()).prop_map(|(who, back, commit)| Step::End(who, back, commit)),
-        1 => (0..2_usize, any::<usize>()).prop_map(|(topic, at)| Step::DeleteBefore(topic, at)),
+        1 => (0..TOPICS.len(), any::<usize>()).prop_map(|(topic, at)| Step::DeleteBefore(topic, at)),
         3 => prop_oneof![Just(10_u64), Just(1_100), Just(4_999), Just(6_000)].prop_map(Step::Pass),
     ]
 }
@@ -77,7 +77,7 @@ impl World {
         driver.topic("a", &[]);
         driver.topic("b", &[]);
         let eager = [
-            ("cleanup.policy", "compact"),
+            ("cleanup.policy", "compact,delete"),
             ("segment.ms", "1000"),
             ("delete.retention.ms", "3000"),
             ("min.cleanable.dirty.ratio", "0.01"),
