@@ -2,6 +2,7 @@
 
 mod fixture;
 mod frames;
+mod fuzz;
 mod groups;
 mod logs;
 mod model;

@@ -6,7 +6,6 @@ use std::io::{Read, Write};
 
 use crate::broker::tests::fixture::varint;
 
-const HEADER: usize = 61;
 const TRANSACTIONAL: i16 = 1 << 4;
 const CONTROL: i16 = 1 << 5;
 
