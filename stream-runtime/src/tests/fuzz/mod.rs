@@ -7,11 +7,14 @@
 //! instrumentation is needed, so this runs on any toolchain.
 //!
 //! ```text
-//! cargo test -p stream-runtime --features rocksdb --lib fuzz                                  a second for each target
-//! STREAM_FUZZ_SECONDS=600 cargo test --release -p stream-runtime --features rocksdb --lib fuzz -- --nocapture
-//! STREAM_FUZZ_SECONDS=60 STREAM_FUZZ_SEED=7 cargo test … --lib fuzz::frames                  one, from a seed
-//! STREAM_FUZZ_WRITE=1 cargo test … --lib fuzz                                 stores the samples that are not stored
+//! cargo test -p stream-runtime --lib fuzz                                            some seconds for all of them
+//! STREAM_FUZZ_SECONDS=600 cargo test -p stream-runtime --lib fuzz -- --nocapture     so long for each of them
+//! STREAM_FUZZ_SECONDS=60 STREAM_FUZZ_SEED=7 cargo test … --lib fuzz::frames          one of them, from a seed
+//! STREAM_FUZZ_WRITE=1 cargo test … --lib fuzz                                        stores samples not stored yet
 //! ```
+//!
+//! Local state is tried with `--features rocksdb` alone. With `--release` it is faster and blind to sums that overflow,
+//! unless `CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true`.
 //!
 //! An input that fails is made smaller and written into the corpus, so that it is tried in every run from then on; the
 //! message says where. A long run also stores inputs on which a target stands still, and ends. What ends the process
@@ -67,7 +70,7 @@ impl Target {
             samples: samples.iter().map(|sample| sample.to_vec()).collect(),
             words: &[],
             longest: 400,
-            usual: 4_000,
+            usual: 12_000,
             memory: (64 * 1024, 200),
         }
     }

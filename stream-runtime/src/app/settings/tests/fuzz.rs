@@ -82,7 +82,7 @@ fn files() {
     let mut target = Target::of("files", samples);
     // The parser keeps the text, its events and a table.
     target.memory = (256 * 1024, 2_000);
-    target.usual = 1_500;
+    target.usual = 4_000;
     target.words = &[
         b"[kafka]\n",
         b"[[",

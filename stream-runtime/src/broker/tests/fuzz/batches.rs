@@ -87,7 +87,7 @@ fn batches() {
             b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
         ],
         longest: 600,
-        usual: 1_500,
+        usual: 3_000,
         // A block of LZ4 has 4 MiB at most, gzip packs a thousandfold, and of what is unpacked there are some copies.
         memory: (20 << 20, 8_000),
     };
