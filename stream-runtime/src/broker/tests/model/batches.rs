@@ -108,15 +108,15 @@ pub(super) fn read(mut bytes: Bytes) -> Vec<Found> {
         let length = i32::from_be_bytes(array(&bytes, 8));
         let size = usize::try_from(length).expect("a length is no negative number") + 12;
         assert!(size <= bytes.len(), "a batch is cut short");
-        found.push(read_one(bytes.split_to(size)));
+        found.push(read_one(&bytes.split_to(size)));
     }
     found
 }
 
-fn read_one(batch: Bytes) -> Found {
-    let base = i64::from_be_bytes(array(&batch, 0));
-    let attributes = i16::from_be_bytes(array(&batch, 21));
-    let max_time = i64::from_be_bytes(array(&batch, 35));
+fn read_one(batch: &Bytes) -> Found {
+    let base = i64::from_be_bytes(array(batch, 0));
+    let attributes = i16::from_be_bytes(array(batch, 21));
+    let max_time = i64::from_be_bytes(array(batch, 35));
     let is_control = attributes & CONTROL != 0;
     let unpacked = Some(|bytes: &mut Bytes, codec| Ok(unpack(bytes, codec)));
     let set = RecordBatchDecoder::decode_with_custom_compression(&mut batch.clone(), unpacked);
@@ -138,8 +138,8 @@ fn read_one(batch: Bytes) -> Found {
     });
     Found {
         base,
-        last: base + i64::from(i32::from_be_bytes(array(&batch, 23))),
-        producer_id: i64::from_be_bytes(array(&batch, 43)),
+        last: base + i64::from(i32::from_be_bytes(array(batch, 23))),
+        producer_id: i64::from_be_bytes(array(batch, 43)),
         is_transactional: attributes & TRANSACTIONAL != 0,
         is_control,
         size: batch.len(),

@@ -155,7 +155,7 @@ impl World {
                 if !is_join {
                     assert_eq!(code(&response), expected, "{:?} asks", asked.who);
                 }
-                self.hear(asked, response);
+                self.hear(&asked, response);
             }
             Answer::Later => {
                 assert!(is_join || expected == 0, "what is wrong is said at once");
@@ -176,14 +176,12 @@ impl World {
         });
         for (token, response) in late {
             let asked = self.asked.remove(&token);
-            self.hear(
-                asked.expect("only what was asked is answered, and once"),
-                response,
-            );
+            let asked = asked.expect("only what was asked is answered, and once");
+            self.hear(&asked, response);
         }
     }
 
-    fn hear(&mut self, asked: Asked, response: Response) {
+    fn hear(&mut self, asked: &Asked, response: Response) {
         let now = self.now();
         match &response {
             Response::JoinGroup(joined) if joined.error_code == 0 => {

@@ -1,6 +1,5 @@
 //! A consumer: fetches, and leaves out what was aborted as clients do it, by the list that comes with an answer.
 
-use bytes::Bytes;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::fetch_response::PartitionData;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -188,5 +187,5 @@ fn follow(
 
 /// The batches of an answer.
 pub(super) fn batches_of(data: &PartitionData) -> Vec<Found> {
-    batches::read(data.records.clone().unwrap_or_else(Bytes::new))
+    batches::read(data.records.clone().unwrap_or_default())
 }

@@ -53,7 +53,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => id.clone().prop_map(Step::Init),
         1 => (id.clone(), back.clone()).prop_map(|(who, back)| Step::Return(who, back)),
-        9 => (id.clone(), back.clone(), topic.clone(), 1..3_usize, added.clone())
+        9 => (id.clone(), back.clone(), topic.clone(), 1..3_usize, added)
             .prop_map(|(who, back, topic, records, added)| Step::Write(who, back, topic, records, added)),
         2 => (topic, 1..3_usize).prop_map(|(topic, records)| Step::Plain(topic, records)),
         2 => (id.clone(), back.clone(), added).prop_map(|(who, back, added)| Step::Stage(who, back, added)),
