@@ -70,7 +70,7 @@ impl Target {
             samples: samples.iter().map(|sample| sample.to_vec()).collect(),
             words: &[],
             longest: 400,
-            usual: 12_000,
+            usual: 30_000,
             memory: (64 * 1024, 200),
         }
     }

@@ -28,7 +28,7 @@ fn frames() {
         samples,
         words: &[b"t", b"g", b"\xff\xff\xff\xff\x0f", b"\x7f\xff\xff\xff"],
         longest: 1_200,
-        usual: 12_000,
+        usual: 20_000,
         // A request may create a topic of 10,000 partitions.
         memory: (64 << 20, 1_000),
     };

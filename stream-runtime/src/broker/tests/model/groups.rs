@@ -334,7 +334,7 @@ fn code(response: &Response) -> i16 {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn a_group_has_one_generation_and_finds_it_again(

@@ -400,7 +400,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(cases(96))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn a_log_is_what_was_appended_but_for_what_may_go(
