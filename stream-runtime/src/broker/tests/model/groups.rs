@@ -54,6 +54,15 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// How a process is in the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Health {
+    Alive,
+    /// It has heartbeats and does nothing else.
+    Stuck,
+    Dead,
+}
+
 /// Who waits for an answer.
 #[derive(Debug)]
 struct Asked {
@@ -104,6 +113,7 @@ impl World {
                 if !known.is_empty() {
                     let who = known[index % known.len()].clone();
                     self.commit(&who);
+                    self.sync_wrongly(&who);
                     self.beat(&who);
                 }
             }
@@ -218,6 +228,21 @@ impl World {
         self.complete(late);
     }
 
+    /// A SyncGroup in the name of somebody who may not.
+    fn sync_wrongly(&mut self, who: &Credentials) {
+        let described = self.describe();
+        let expected = self.model.expected(who, &described);
+        if expected == 0 {
+            return;
+        }
+        let Answer::Ready(response) = self.driver.send(3, who.sync(&[])).1 else {
+            panic!("{who:?} waits for an assignment that it must not get");
+        };
+        assert_eq!(code(&response), expected, "{who:?} asks for its assignment");
+        let now = self.now();
+        self.model.heard(&who.id, now);
+    }
+
     fn beat(&mut self, who: &Credentials) {
         let described = self.describe();
         let expected = self.model.expected(who, &described);
@@ -291,9 +316,11 @@ impl World {
         );
     }
 
-    /// All processes that live keep asking: within bounded time they are the members of one stable generation.
-    fn settle(&mut self, alive: &[bool; PROCESSES]) {
-        let living = || (0..PROCESSES).filter(|process| alive[*process]);
+    /// All processes that live keep asking: within bounded time they are the members of one stable generation, whether
+    /// the others are dead or only stuck, with a heart that goes on beating.
+    fn settle(&mut self, health: &[Health; PROCESSES]) {
+        let those = |wanted| (0..PROCESSES).filter(move |process| health[*process] == wanted);
+        let living = || those(Health::Alive);
         let half = Duration::from_millis(500);
         let mut left = (REBALANCE + SESSION) * 4;
         while let Some(rest) = left.checked_sub(half) {
@@ -304,15 +331,24 @@ impl World {
                 }
                 self.go(process);
             }
+            for process in those(Health::Stuck) {
+                let who = self.processes[process].who.clone();
+                self.beat(&who);
+            }
             self.take(&Step::Pass(500));
         }
         assert!(self.asked.is_empty(), "a request hangs: {:?}", self.asked);
         let described = self.describe();
-        let members: BTreeSet<_> = described.members.iter().map(|m| m.member_id.clone()).collect();
-        let expected: BTreeSet<_> = living()
-            .map(|process| self.processes[process].who.id.clone())
-            .collect();
-        assert_eq!(members, expected, "who lives is a member, and nobody else");
+        let mut members: BTreeSet<_> = described.members.iter().map(|m| m.member_id.clone()).collect();
+        for process in living() {
+            let id = &self.processes[process].who.id;
+            assert!(members.remove(id), "{id:?} lives and is no member");
+        }
+        for process in those(Health::Stuck) {
+            // It may have been a member all the time.
+            members.remove(&self.processes[process].who.id);
+        }
+        assert_eq!(members, BTreeSet::new(), "who is dead is no member");
         for process in living() {
             let process = &self.processes[process];
             assert!(
@@ -334,18 +370,22 @@ fn code(response: &Response) -> i16 {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(cases(160))]
 
     #[test]
     fn a_group_has_one_generation_and_finds_it_again(
         delay in prop_oneof![Just(0_u64), Just(3)],
         steps in proptest::collection::vec(step(), 1..80),
-        alive: [bool; PROCESSES],
+        health in proptest::array::uniform4(proptest::sample::select(&[
+            Health::Alive,
+            Health::Stuck,
+            Health::Dead,
+        ])),
     ) {
         let mut world = World::new(Duration::from_secs(delay));
         for step in &steps {
             world.take(step);
         }
-        world.settle(&alive);
+        world.settle(&health);
     }
 }

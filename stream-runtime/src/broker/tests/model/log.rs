@@ -400,7 +400,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(cases(160))]
 
     #[test]
     fn a_log_is_what_was_appended_but_for_what_may_go(

@@ -19,6 +19,8 @@ pub(super) struct Membership {
     protocol: StrBytes,
     /// Its members with their instance ids, as its leader was told.
     members: BTreeMap<StrBytes, Option<StrBytes>>,
+    /// Who was told of that generation.
+    told: BTreeSet<StrBytes>,
     /// When each was last heard of, or answered.
     heard: BTreeMap<StrBytes, Duration>,
     /// Ids that were members and are not.
@@ -49,7 +51,9 @@ impl Membership {
             self.leader = response.leader.clone();
             self.protocol = protocol.clone();
             self.members.clear();
+            self.told.clear();
         }
+        self.told.insert(id.clone());
         assert_eq!(protocol, self.protocol, "all follow one protocol");
         if response.leader == *id {
             let members = response.members.iter();
@@ -134,6 +138,13 @@ impl Membership {
             "Stable" | "CompletingRebalance" => {
                 let members: BTreeSet<_> = self.members.keys().cloned().collect();
                 assert_eq!(ids, members, "the members are those that the leader was told of");
+                let dynamic = self.members.iter().filter(|(_, instance)| instance.is_none());
+                for (id, _) in dynamic {
+                    assert!(
+                        self.told.contains(id),
+                        "{id:?} is in a generation that it did not join"
+                    );
+                }
             }
             "PreparingRebalance" => {}
             "Empty" | "Dead" => assert!(ids.is_empty(), "an empty group has members"),

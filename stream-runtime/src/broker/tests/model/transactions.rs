@@ -409,7 +409,7 @@ fn code_of<T>(expected: &Result<T, ResponseError>) -> i16 {
 }
 
 proptest! {
-    #![proptest_config(cases(256))]
+    #![proptest_config(cases(160))]
 
     #[test]
     fn who_reads_committed_records_sees_those_of_committed_transactions(
