@@ -16,6 +16,8 @@ mod store;
 mod stream;
 mod table;
 pub mod testing;
+#[cfg(test)]
+mod tests;
 mod topology;
 
 #[doc(hidden)]

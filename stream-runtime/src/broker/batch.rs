@@ -170,10 +170,12 @@ impl Batch {
         self.rebuild(&payload);
     }
 
-    /// The same batch with other records, no longer compressed; offsets and times stay.
-    pub(crate) fn with_records(&self, records: i32, payload: &[u8]) -> Self {
+    /// The same batch with some of its records, no longer compressed, of which the latest has this time; the
+    /// offsets it reaches from and to stay.
+    pub(crate) fn with_records(&self, records: i32, payload: &[u8], max_timestamp: i64) -> Self {
         let mut batch = self.clone();
         batch.records = records;
+        batch.max_timestamp = max_timestamp;
         batch.attributes &= !COMPRESSION;
         batch.rebuild(payload);
         batch

@@ -127,7 +127,9 @@ fn keep(batch: &Batch, latest: &HashMap<Bytes, i64>, now_ms: i64, config: &Topic
         for record in &kept {
             payload.extend_from_slice(&record.bytes);
         }
-        batch.with_records(i32::try_from(kept.len()).unwrap_or(i32::MAX), &payload)
+        let count = i32::try_from(kept.len()).unwrap_or(i32::MAX);
+        let latest = kept.iter().map(|record| record.timestamp).max();
+        batch.with_records(count, &payload, latest.unwrap_or(batch.max_timestamp))
     };
     result.delete_horizon = kept.iter().any(|record| record.is_tombstone).then(|| {
         batch

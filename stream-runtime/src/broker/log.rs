@@ -145,10 +145,11 @@ impl Log {
         }
     }
 
+    /// The batches from the one that holds `from`, without the one that holds `to`.
     fn batches_between(&self, from: i64, to: i64) -> impl Iterator<Item = &Batch> {
-        let first = self.batches.partition_point(|batch| batch.base_offset < from);
+        let first = self.batches.partition_point(|batch| batch.last_offset < from);
         let batches = self.batches.range(first..);
-        batches.take_while(move |batch| batch.base_offset < to)
+        batches.take_while(move |batch| batch.last_offset < to)
     }
 
     /// Closes the active segment when it is large or old enough.
@@ -220,7 +221,8 @@ impl Log {
         let mut is_cut = false;
         for batch in self.batches.range(first..) {
             let is_first = at_least_one && end == first;
-            if batch.base_offset >= limit {
+            // The stable end lies inside a batch when the log was made to begin there.
+            if batch.last_offset >= limit {
                 break;
             }
             if size + batch.len() > max_bytes && !is_first {
@@ -269,10 +271,34 @@ impl Log {
             })
     }
 
-    /// The record with the largest time.
+    /// The first of the records with the largest time.
     pub(crate) fn latest_time(&self) -> Option<OffsetTime> {
-        let largest = self.batches.iter().map(|batch| batch.max_timestamp).max()?;
-        self.first_at(largest)
+        let mut latest: Option<OffsetTime> = None;
+        for batch in &self.batches {
+            // Most batches are out of the question by their headers.
+            if latest.is_some_and(|latest| latest.timestamp >= batch.max_timestamp) {
+                continue;
+            }
+            let found = match records::decode(batch) {
+                // A batch that cannot be unpacked answers as a whole.
+                None => Some(OffsetTime {
+                    offset: batch.base_offset.max(self.start),
+                    timestamp: batch.max_timestamp,
+                }),
+                Some(records) => {
+                    let readable = records.iter().filter(|record| record.offset >= self.start);
+                    let times = readable.map(|record| OffsetTime {
+                        offset: record.offset,
+                        timestamp: record.timestamp,
+                    });
+                    times.rev().max_by_key(|found| found.timestamp)
+                }
+            };
+            let is_later =
+                |found: &OffsetTime| latest.is_none_or(|latest| found.timestamp > latest.timestamp);
+            latest = found.filter(is_later).or(latest);
+        }
+        latest
     }
 
     /// Makes `offset` the first one that can be read.

@@ -12,6 +12,10 @@ use super::batch::Batch;
 /// A batch that unpacks to more than this is not looked into.
 const LARGEST: u64 = 256 * 1024 * 1024;
 
+/// Snappy makes no more than 64 bytes of three, and writes the whole length first: a larger one is a lie, and memory
+/// would be reserved for it.
+const SNAPPY_RATIO: u64 = 22;
+
 /// One record, as a slice of its batch.
 #[derive(Debug, Clone)]
 pub(crate) struct RawRecord {
@@ -74,7 +78,8 @@ fn unpack_snappy(payload: &Bytes) -> Option<Bytes> {
 
 fn unpack_snappy_block(block: &[u8]) -> Option<Vec<u8>> {
     let length = u64::try_from(snap::raw::decompress_len(block).ok()?).ok()?;
-    if length > LARGEST {
+    let most = u64::try_from(block.len()).ok()?.saturating_mul(SNAPPY_RATIO);
+    if length > LARGEST.min(most) {
         return None;
     }
     snap::raw::Decoder::new().decompress_vec(block).ok()

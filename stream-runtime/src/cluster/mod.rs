@@ -23,6 +23,8 @@ mod routes;
 pub(crate) mod standby;
 pub(crate) mod status;
 mod task;
+#[cfg(test)]
+mod tests;
 pub(crate) mod thread;
 mod waker;
 pub(crate) mod watchdog;

@@ -2,6 +2,8 @@
 
 mod replay;
 mod replayed;
+#[cfg(test)]
+mod tests;
 
 use std::cmp::Reverse;
 use std::ops::ControlFlow;

@@ -55,8 +55,8 @@ impl Replayed {
             let [distance, length] = *pair else {
                 return Err(unreadable());
             };
-            let from = end + distance;
-            end = from + length;
+            let from = end.checked_add(distance).ok_or_else(unreadable)?;
+            end = from.checked_add(length).ok_or_else(unreadable)?;
             replayed.beyond.push((from, end));
         }
         Ok(replayed)

@@ -327,7 +327,7 @@ impl<'a> Sent<'a> {
     }
 }
 
-fn varint(out: &mut BytesMut, value: i64) {
+pub(super) fn varint(out: &mut BytesMut, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
     while rest >= 0x80 {
         out.put_u8(u8::try_from(rest & 0x7f).expect("seven bits") | 0x80);

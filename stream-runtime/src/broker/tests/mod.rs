@@ -2,8 +2,10 @@
 
 mod fixture;
 mod frames;
+mod fuzz;
 mod groups;
 mod logs;
+mod model;
 mod produce;
 mod transaction_offsets;
 mod transactions;

@@ -16,6 +16,8 @@ mod holdings;
 mod lent;
 mod members;
 mod placement;
+#[cfg(test)]
+mod tests;
 mod thread;
 
 use std::collections::BTreeMap;

@@ -34,3 +34,18 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_float_is_read_as_it_was_written() {
+        for float in [1.500_000_000_000_000_2e303, 5e-324, 0.1 + 0.2, f64::MAX, -0.0] {
+            let mut bytes = Vec::new();
+            Json::encode(&float, &mut bytes).expect("it has a form");
+            let read: f64 = Json::decode(Some(&bytes)).expect("it was encoded");
+            assert_eq!(read.to_bits(), float.to_bits(), "{float}");
+        }
+    }
+}

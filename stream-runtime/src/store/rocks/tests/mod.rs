@@ -3,6 +3,7 @@
 mod crash;
 mod damage;
 mod disk;
+mod fuzz;
 mod memory;
 mod reopen;
 mod speed;

@@ -1,0 +1,3 @@
+//! What is read of the group that remembers replays, damaged.
+
+mod fuzz;

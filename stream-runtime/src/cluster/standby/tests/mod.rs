@@ -1,0 +1,3 @@
+//! What arrives of other workers, damaged.
+
+mod fuzz;

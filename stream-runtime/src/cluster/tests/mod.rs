@@ -1,0 +1,3 @@
+//! What arrives in this layer as bytes of outside, damaged.
+
+mod fuzz;

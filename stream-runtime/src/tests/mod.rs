@@ -1,0 +1,4 @@
+//! What tests all over the crate share, and tests of several modules at once.
+
+pub(crate) mod fuzz;
+mod memory;
