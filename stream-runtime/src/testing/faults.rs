@@ -170,6 +170,8 @@ pub(super) struct Schedule {
     workers: usize,
     restarts: usize,
     broker_is_away: bool,
+    /// How the network is while nothing is wrong with it.
+    climate: Behaviour,
     /// What happened.
     pub(super) told: Vec<Told>,
 }
@@ -188,6 +190,8 @@ impl Schedule {
         self.workers = world.workers.len();
         self.is_over = self.faults.as_ref().is_none_or(|faults| faults.kinds.is_empty());
         if !self.is_over {
+            self.climate = climate(&mut Random::new(self.seed));
+            world.network.lock().behaviour = self.climate.clone();
             self.after(world, Duration::from_millis(500), Action::Fault);
         }
     }
@@ -236,7 +240,7 @@ impl Schedule {
                 self.broker_is_away = false;
                 world.network.lock().set_away(false);
             }
-            Action::CalmNetwork => world.network.lock().behaviour = Behaviour::default(),
+            Action::CalmNetwork => world.network.lock().behaviour = self.climate.clone(),
             Action::FreeDisk(number) => world.workers[*number].disk.set_full(false),
             Action::QuickDisk(number) => world.workers[*number].disk.set_write_time(Duration::ZERO),
         }
@@ -367,7 +371,8 @@ impl Schedule {
                 world.network.lock().behaviour = Behaviour {
                     latency: (Duration::from_micros(200), most),
                     breaks: 5 + u32::try_from(chance.below(60)).unwrap_or(1),
-                    ..Behaviour::default()
+                    unknown_offsets: u32::try_from(chance.below(4)).unwrap_or(0),
+                    ..self.climate.clone()
                 };
                 self.after(world, long, Action::CalmNetwork);
                 format!("the network is bad for {long:.3?}, with up to {most:.3?} to the broker")
@@ -409,6 +414,25 @@ impl Schedule {
                 format!("the clock of worker {worker} is off by {by} ms")
             }
         }
+    }
+}
+
+/// Quick with large batches, or slower with small ones: what is grouped with what must not matter.
+fn climate(chance: &mut Random) -> Behaviour {
+    let usual = Behaviour::default();
+    if chance.one_in(3) {
+        return usual;
+    }
+    let milliseconds = |chance: &mut Random, most| Duration::from_millis(chance.below(most));
+    Behaviour {
+        latency: (Duration::ZERO, milliseconds(chance, 20)),
+        linger: (Duration::ZERO, milliseconds(chance, 30)),
+        batch_records: (1, 1 + chance.below(20)),
+        request_batches: (1, 1 + chance.below(5)),
+        send_queue: 20 + chance.index(200),
+        fetch_bytes: (1, 1 + chance.below(4000)),
+        queue_bytes: 200 + chance.index(20_000),
+        ..usual
     }
 }
 

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "being built")]
 
 pub(crate) mod acknowledged;
+pub(crate) mod cluster;
 pub(crate) mod consumer;
 pub(crate) mod membership;
 pub(crate) mod network;

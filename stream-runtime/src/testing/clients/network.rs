@@ -560,8 +560,9 @@ impl Network {
     }
 }
 
-/// The name of a request, for the trace.
+/// The name of a request and a checksum of it, for the trace.
 fn kind(request: &Request) -> String {
     let text = format!("{request:?}");
-    text.split('(').next().unwrap_or_default().to_owned()
+    let name = text.split('(').next().unwrap_or_default();
+    format!("{name} {:08x}", crc32c::crc32c(text.as_bytes()))
 }
