@@ -95,3 +95,8 @@ pub mod prelude {
         App, Event, Headers, Key, Records, Stream, Table, Timestamp, Topic, agent, table, topic,
     };
 }
+
+#[cfg(test)]
+mod tests {
+    pub(crate) mod property;
+}
