@@ -1,5 +1,7 @@
 //! Layers, names, values and what must hold between them.
 
+mod properties;
+
 use super::*;
 
 fn layer(name: &str, values: &[(&str, &str)]) -> Layer {
