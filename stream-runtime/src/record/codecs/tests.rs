@@ -119,6 +119,17 @@ fn takes_any_bytes<T: PartialEq + Debug, C: Codec<T>>(alike: BoxedStrategy<T>) {
     });
 }
 
+/// What follows a value is an error: its type was another when it was written.
+#[track_caller]
+fn nothing_may_follow<T: PartialEq + Debug, C: Codec<T>>(values: impl Strategy<Value = T>) {
+    holds((values, vec(any::<u8>(), 1..4)), |(value, more)| {
+        let mut bytes = written::<T, C>(&value).unwrap_or_default();
+        bytes.extend(more);
+        prop_assert!(C::decode(Some(&bytes)).is_err(), "{value:?} from {bytes:?}");
+        Ok(())
+    });
+}
+
 /// Null is read as null, and as nothing else.
 #[track_caller]
 fn null_is_only_for<T: PartialEq + Debug, C: Codec<T>>(null: Option<&T>) {
@@ -142,6 +153,7 @@ where
     takes_any_bytes::<T, Json>(values.clone().boxed());
     takes_any_bytes::<T, Postcard>(values.clone().boxed());
     takes_any_bytes::<T, Auto>(values.clone().boxed());
+    nothing_may_follow::<T, Postcard>(values);
     null_is_only_for::<T, Json>(None);
     null_is_only_for::<T, Postcard>(None);
     null_is_only_for::<T, Auto>(None);

@@ -97,7 +97,12 @@ struct Names {
 const AGENT_NAMES: [&str; 7] = ["h", "i", "j", "k", "l", "m", "n"];
 
 fn drawn(names: &Names) -> impl Strategy<Value = Drawn> + use<> {
-    let topic = (any::<bool>(), any::<bool>(), option::of(1_u32..3), any::<bool>());
+    let topic = (
+        prop::bool::weighted(0.3),
+        any::<bool>(),
+        option::of(1_u32..3),
+        any::<bool>(),
+    );
     let topics = vec((topic, 0..names.types, 0..names.types), TOPICS);
     let slots = |most: usize| btree_set(0..TOPICS, 0..most);
     let tables = |most: usize| btree_set(0..TABLES, 0..most);
@@ -108,7 +113,7 @@ fn drawn(names: &Names) -> impl Strategy<Value = Drawn> + use<> {
     let agent = (0..TOPICS, slots(3), slots(2), tables(3), tables(2), dead_letters);
     let agents = vec(agent, 0..AGENT_NAMES.len());
     let all_names = (names.agents.clone(), names.topics.clone(), names.tables.clone());
-    let has_tables = vec(any::<bool>(), TABLES);
+    let has_tables = vec(prop::bool::weighted(0.7), TABLES);
     let app = prop::sample::select(names.apps);
     (app, all_names, topics, agents, has_tables, any::<[u32; 16]>()).prop_map(
         |(app, (agent_names, topic_names, table_names), topics, agents, has_tables, order)| {

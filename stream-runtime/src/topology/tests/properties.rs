@@ -199,7 +199,7 @@ fn on_broker() -> impl Strategy<Value = BTreeMap<String, u32>> {
         2 => "app-[w-z]-changelog",
         1 => "[g-i]"
     ];
-    proptest::collection::btree_map(name, 1_u32..4, 0..6)
+    proptest::collection::btree_map(name, 1_u32..4, 0..12)
 }
 
 #[test]

@@ -53,6 +53,7 @@ fn texts() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
         "1( [0-9]{0,3}){0,2}( [a-z=]{0,3}[0-9]{0,2}){0,3}",
+        "[0-2+]{0,2} [0-9]{1,3}( [a-z]=[0-9]{1,3}){0,2}",
         damaged
     ]
 }

@@ -38,7 +38,9 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     // Few keys; in the order of bytes `a\0` is between `a` and `b`.
-    let key = || prop_oneof![Just("a"), Just("b"), Just("a\0"), Just("")].prop_map(str::to_owned);
+    let key = || {
+        prop_oneof![4 => Just("a"), 2 => Just("b"), 1 => Just("a\0"), 1 => Just("")].prop_map(str::to_owned)
+    };
     let value = option::weighted(0.8, 0_u64..300);
     prop_oneof![
         4 => key().prop_map(Step::Get),
@@ -46,10 +48,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (key(), value).prop_map(|(key, value)| Step::Set(key, value)),
         3 => key().prop_map(Step::Remove),
         1 => Just(Step::Scan),
-        3 => Just(Step::SealAgent),
+        4 => Just(Step::SealAgent),
         3 => Just(Step::UndoAgent),
-        5 => Just(Step::SealRecord),
-        2 => Just(Step::UndoRecord),
+        4 => Just(Step::SealRecord),
+        3 => Just(Step::UndoRecord),
         3 => Just(Step::Stage),
         2 => Just(Step::Apply),
         1 => Just(Step::ApplyAndEvict),
