@@ -27,19 +27,17 @@ fn a_cut_comes_back_and_is_no_longer_than_was_said() {
     });
 }
 
-/// Whether a text is a cut, by its letters.
+/// Whether a text is a cut, word by word.
 fn is_cut(text: &str) -> bool {
-    let digits = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-    let Some(rest) = text.strip_prefix("1 ") else {
+    let words: Vec<&str> = text.split(' ').collect();
+    let [format, number, changelogs @ ..] = &words[..] else {
         return false;
     };
-    let mut words = rest.split(' ');
-    let number = words.next().unwrap_or_default();
-    let offset_fits = |word: &str| {
-        let (_, offset) = word.split_once('=').unwrap_or_default();
-        digits(offset) && offset.parse::<i64>().is_ok()
+    let is_changelog = |word: &&str| {
+        let equals = word.find('=');
+        equals.is_some_and(|at| word[at + 1..].parse::<i64>().is_ok())
     };
-    digits(number) && number.parse::<u64>().is_ok() && words.all(offset_fits)
+    *format == "1" && number.parse::<u64>().is_ok() && changelogs.iter().all(is_changelog)
 }
 
 /// Texts that are often nearly one.

@@ -273,10 +273,19 @@ fn a_shard_over_a_disk_is_its_layers() {
 
     use crate::store::{RocksStores, StorePlace, StoredTable, Stores};
 
+    /// Goes with the test.
+    struct Directory(std::path::PathBuf);
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
     // One worker, and a task for each case.
-    let directory = std::env::temp_dir().join(format!("stream-shard-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).expect("there is room for a directory");
-    let stores = RocksStores::new(&directory, "program", 16 << 20).expect("the directory is free");
+    let directory = Directory(std::env::temp_dir().join(format!("stream-shard-{}", std::process::id())));
+    std::fs::create_dir_all(&directory.0).expect("there is room for a directory");
+    let stores = RocksStores::new(&directory.0, "program", 16 << 20).expect("the directory is free");
     let partition = std::cell::Cell::new(0);
     let tables = [StoredTable {
         name: "maybe".to_owned(),
@@ -292,6 +301,4 @@ fn a_shard_over_a_disk_is_its_layers() {
         });
         follow(&Rc::from(store.expect("opens")), steps)
     });
-    drop(stores);
-    std::fs::remove_dir_all(&directory).expect("nobody has it open");
 }
