@@ -109,7 +109,8 @@ impl Model {
                 self.clear(*table);
             }
             Step::Restoring(on) => store.restoring(*on).expect("notes it"),
-            Step::Reopen(_) => {}
+            Step::Reopen(true) => store.close().expect("closes"),
+            Step::Reopen(false) => {}
         }
     }
 
@@ -158,10 +159,7 @@ fn a_store_on_disk_is_an_ordered_map_over_starts() {
         let mut model = Model::default();
         for step in &steps {
             model.follow(store.as_ref(), step);
-            if let Step::Reopen(clean) = step {
-                if *clean {
-                    store.close().expect("closes");
-                }
+            if let Step::Reopen(_) = step {
                 drop(store);
                 drop(worker);
                 worker = stores();

@@ -8,7 +8,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::tests::property::{holds, holds_for_share};
+use crate::tests::property::holds;
 
 type Value = Option<u64>;
 
@@ -272,6 +272,7 @@ fn a_shard_over_a_disk_is_its_layers() {
     use std::time::Duration;
 
     use crate::store::{RocksStores, StorePlace, StoredTable, Stores};
+    use crate::tests::property::holds_for_share;
 
     /// Goes with the test.
     struct Directory(std::path::PathBuf);
