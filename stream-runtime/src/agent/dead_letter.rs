@@ -199,6 +199,8 @@ pub(crate) fn headers_of_replay(headers: HeadersRef<'_>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use std::cell::{Cell, RefCell};
     use std::sync::Arc;
 
@@ -213,16 +215,24 @@ mod tests {
         for (name, value) in headers {
             pack_header(&mut packed, name, Some(value.as_bytes()));
         }
-        let mut buffer = InputBuffer::new("orders".into(), 3);
-        buffer.push(RecordRef {
-            topic: "orders",
-            partition: 3,
-            offset: 17,
-            timestamp: 1000,
-            key: Some(b"\x00key"),
-            value: Some(value),
-            headers: HeadersRef::new(&packed),
-        });
+        task_at(
+            RecordRef {
+                topic: "orders",
+                partition: 3,
+                offset: 17,
+                timestamp: 1000,
+                key: Some(b"\x00key"),
+                value: Some(value),
+                headers: HeadersRef::new(&packed),
+            },
+            max_record_bytes,
+        )
+    }
+
+    /// A task with this record open.
+    fn task_at(record: RecordRef<'_>, max_record_bytes: usize) -> TaskContext {
+        let mut buffer = InputBuffer::new(record.topic.into(), record.partition);
+        buffer.push(record);
         let names = vec![(DEAD_LETTERS, Arc::from("shop-dead-letters"), 8)];
         TaskContext {
             name: "orders/3".to_owned(),

@@ -168,6 +168,8 @@ impl InputBuffer {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
 
     fn record(offset: i64, key: Option<&'static [u8]>, value: Option<&'static [u8]>) -> RecordRef<'static> {

@@ -183,6 +183,8 @@ impl Staging<'_> {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
 
     fn send(outbox: &mut Outbox, value: &[u8]) {

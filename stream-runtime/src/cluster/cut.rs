@@ -71,6 +71,8 @@ impl fmt::Display for Cut {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
 
     fn cut(number: u64, changelogs: &[(&str, i64)]) -> Cut {

@@ -179,6 +179,8 @@ impl fmt::Display for Listed<'_> {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
 
     fn blueprint(name: &str, inputs: &[&str]) -> Blueprint {

@@ -99,3 +99,6 @@ impl RecordSink for Routes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,6 +230,8 @@ tuple_keys! { (A) (A, B) (A, B, C) (A, B, C, D) }
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
 
     fn bytes<K: TableKey>(key: &K) -> Vec<u8> {

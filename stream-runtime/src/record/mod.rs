@@ -149,6 +149,8 @@ impl std::fmt::Debug for TypeInfo {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
 
     #[test]

@@ -39,6 +39,8 @@ fn murmur2(data: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
 
     /// The vectors of the Java client's tests (`UtilsTest.testMurmur2`) and of librdkafka's.

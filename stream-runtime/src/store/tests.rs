@@ -1,5 +1,7 @@
 //! What every store does, tried on each kind.
 
+mod properties;
+
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;

@@ -321,9 +321,9 @@ impl<K: TableKey, V> Overlay<K, V> {
         entry.timestamp = before.timestamp;
     }
 
-    /// Drops the entries that are as the store has them, beyond a number worth keeping.
-    fn evict(&mut self) {
-        if self.entries.len() <= CACHED_ENTRIES {
+    /// Drops the entries that are as the store has them, unless there are so few that they are worth keeping.
+    fn evict(&mut self, worth_keeping: usize) {
+        if self.entries.len() <= worth_keeping {
             return;
         }
         let mut kept = vec![false; self.entries.len()];
@@ -476,7 +476,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
     }
 
     fn stored(&self) {
-        self.borrow().evict();
+        self.borrow().evict(CACHED_ENTRIES);
     }
 
     fn rows(&self) -> Vec<(String, String)> {
@@ -492,6 +492,8 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
     use crate::record::Location;
     use crate::record::codecs::Postcard;

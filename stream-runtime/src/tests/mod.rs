@@ -2,3 +2,4 @@
 
 pub(crate) mod fuzz;
 mod memory;
+pub(crate) mod property;

@@ -1,6 +1,7 @@
 //! Layers, names, values and what must hold between them.
 
 mod fuzz;
+mod properties;
 
 use super::*;
 

@@ -83,6 +83,8 @@ pub(super) fn weight(worker: &str, task: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    mod properties;
+
     use super::*;
 
     const TASKS: usize = 60;

@@ -18,3 +18,6 @@ use super::codec::CodecError;
 fn needs_value<'a>(bytes: Option<&'a [u8]>, what: &str) -> Result<&'a [u8], CodecError> {
     bytes.ok_or_else(|| CodecError::new(format!("{what} is needed, the record has none")))
 }
+
+#[cfg(test)]
+mod tests;

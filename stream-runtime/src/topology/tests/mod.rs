@@ -2,7 +2,9 @@
 
 mod connected;
 mod counted;
+mod drawn;
 mod printed;
+mod properties;
 mod refused;
 
 use std::collections::BTreeMap;
