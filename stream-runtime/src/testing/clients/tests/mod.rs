@@ -9,6 +9,7 @@ mod hand;
 mod positions;
 mod reading;
 mod sending;
+mod transacting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
