@@ -29,6 +29,11 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+/// What simulated clients complain of is judged as in production.
+#[cfg(feature = "testing")]
+pub(crate) use self::native::Complaint;
+#[cfg(feature = "testing")]
+pub(crate) use self::transactions::judge;
 use crate::error::Result;
 use crate::record::RecordRef;
 

@@ -23,7 +23,8 @@ pub(super) use properties::{ALIASES, known_properties};
 pub(super) use queue::{Event, EventQueue};
 pub(super) use topic_ids::topic_ids;
 pub(super) use topics::{Refusal, TopicHandles};
-pub(super) use transactions::{Complaint, Transactions};
+pub(crate) use transactions::Complaint;
+pub(super) use transactions::Transactions;
 
 use std::ffi::{CStr, c_char};
 

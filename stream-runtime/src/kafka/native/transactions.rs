@@ -14,7 +14,7 @@ use super::members::Member;
 
 /// Why a step did not succeed, as librdkafka sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::kafka) struct Complaint {
+pub(crate) struct Complaint {
     pub code: RDKafkaErrorCode,
     pub text: String,
     /// The producer is broken for good.
@@ -23,6 +23,21 @@ pub(in crate::kafka) struct Complaint {
     pub retriable: bool,
     /// The transaction can only be aborted.
     pub requires_abort: bool,
+}
+
+#[cfg(feature = "testing")]
+impl Complaint {
+    /// What librdkafka would complain of: the broker's code, or one of its own, which are negative.
+    pub(crate) fn new(code: i32, text: String) -> Self {
+        let code = RDKafkaRespErr::try_from(code).map_or(RDKafkaErrorCode::Unknown, RDKafkaErrorCode::from);
+        Self {
+            code,
+            text,
+            fatal: false,
+            retriable: false,
+            requires_abort: false,
+        }
+    }
 }
 
 /// The transactions of one producer. Its calls wait, and one may be made at a time.

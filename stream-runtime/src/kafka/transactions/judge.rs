@@ -7,7 +7,7 @@ use crate::kafka::native::Complaint;
 
 /// A call of librdkafka's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Call {
+pub(crate) enum Call {
     Init,
     /// The offsets go into the transaction, before its end.
     SendOffsets,
@@ -17,7 +17,7 @@ pub(super) enum Call {
 }
 
 /// What follows from an error; `None` to make the call again, until the deadline.
-pub(super) fn judge(call: Call, complaint: &Complaint) -> Option<TransactionOutcome> {
+pub(crate) fn judge(call: Call, complaint: &Complaint) -> Option<TransactionOutcome> {
     let text = complaint.text.clone();
     if let Some(advice) = advice(complaint.code) {
         return Some(TransactionOutcome::Failed(format!("{text}: {advice}")));
@@ -61,7 +61,7 @@ fn gone_on(code: RDKafkaErrorCode) -> bool {
 }
 
 /// What follows when the deadline has passed; the complaint is the last one.
-pub(super) fn overdue(call: Call, complaint: &Complaint) -> TransactionOutcome {
+pub(crate) fn overdue(call: Call, complaint: &Complaint) -> TransactionOutcome {
     let text = format!("no broker has answered in time: {}", complaint.text);
     match call {
         // Its end was not asked for.

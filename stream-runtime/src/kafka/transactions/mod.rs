@@ -4,7 +4,7 @@
 //! transaction is aborted with its batches on the wire awaited, so that none is written behind its end; once the end
 //! of a transaction was asked for, no error counts as an answer.
 
-mod judge;
+pub(crate) mod judge;
 mod steps;
 
 use std::sync::atomic::Ordering;

@@ -22,6 +22,7 @@ pub(super) use self::queue::{Answer, Identity};
 use self::reports::Fate;
 pub(super) use self::reports::Reports;
 use self::topics::{Held, Known, Topic};
+pub(super) use self::transmit::{ask_identity, identity};
 use super::batches::Parts;
 use super::network::{Call, Lane, Net};
 use crate::kafka::{ClientSettings, OutgoingRecord, SendOutcome};
@@ -39,7 +40,7 @@ pub(super) const GROUP: Lane = 2;
 const MOST_REQUESTS: usize = 5;
 
 /// A place that records are sent to.
-type Place = (Arc<str>, i32);
+pub(super) type Place = (Arc<str>, i32);
 
 /// What a producer takes.
 #[derive(Debug, Clone)]

@@ -14,6 +14,7 @@ pub(crate) mod network;
 pub(crate) mod producer;
 pub(crate) mod reader;
 pub(crate) mod topics;
+pub(crate) mod transactions;
 
 mod alarm;
 mod assignor;

@@ -39,7 +39,8 @@ pub(super) struct Transactions {
     name: &'static str,
     id: i64,
     epoch: i16,
-    sequence: i32,
+    /// The next one of each partition.
+    sequences: BTreeMap<TopicPartition, i32>,
 }
 
 impl World {
@@ -99,7 +100,7 @@ impl World {
             name,
             id: response.producer_id.0,
             epoch: response.producer_epoch,
-            sequence: 0,
+            sequences: BTreeMap::new(),
         }
     }
 
@@ -114,14 +115,15 @@ impl World {
             .with_v3_and_below_producer_epoch(who.epoch)
             .with_v3_and_below_topics(vec![topic]);
         self.call(3, request);
+        let sequence = who.sequences.entry(at.clone()).or_default();
         let record = Record {
             transactional: true,
             producer_id: who.id,
             producer_epoch: who.epoch,
-            sequence: who.sequence,
+            sequence: *sequence,
             ..plain(value)
         };
-        who.sequence += 1;
+        *sequence += 1;
         self.produce(at, Some(who.name), &[record]);
     }
 

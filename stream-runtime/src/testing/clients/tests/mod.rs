@@ -9,6 +9,7 @@ mod hand;
 mod positions;
 mod reading;
 mod sending;
+mod transacting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
@@ -211,7 +212,7 @@ struct Member {
     start: StartOffset,
     /// What it commits for what it gives back.
     gives_back: Option<i64>,
-    lost: usize,
+    lost: Vec<Vec<TopicPartition>>,
     patience: Duration,
     /// How many records it takes at once.
     max: usize,
@@ -249,7 +250,7 @@ impl Member {
             assigned: BTreeSet::new(),
             start: StartOffset::Committed,
             gives_back: None,
-            lost: 0,
+            lost: Vec::new(),
             patience,
             max: 1000,
             waiting: None,
@@ -301,8 +302,8 @@ impl Member {
                     None => self.give_up(&all),
                 }
             }
-            Rebalance::Lost(_) => {
-                self.lost += 1;
+            Rebalance::Lost(lost) => {
+                self.lost.push(lost);
                 self.committing = None;
                 let all: Vec<_> = self.assigned.iter().cloned().collect();
                 self.give_up(&all);
@@ -339,6 +340,8 @@ impl Owner for Member {
 
     fn turn(&mut self, now: Duration, is_woken: bool) {
         self.next_tick = now + self.tick;
+        // What follows from an answer of its own it finds by itself.
+        let mut may_find = is_woken;
         let told = |is_news: bool, what: &str| assert!(is_woken || !is_news, "no wake-up for {what}");
         loop {
             match self.consumer.poll(&mut self.sink, self.max) {
@@ -366,7 +369,7 @@ impl Owner for Member {
         loop {
             let rebalance = self.consumer.rebalance();
             if self.waiting.as_ref().map(|(waiting, _)| waiting) != rebalance.as_ref() {
-                told(true, "a rebalance");
+                assert!(may_find, "no wake-up for a rebalance");
                 let patience = match rebalance {
                     Some(Rebalance::Lost(_)) => Duration::ZERO,
                     _ => self.patience,
@@ -392,7 +395,10 @@ impl Owner for Member {
                 continue;
             }
             match self.waiting.take() {
-                Some((rebalance, due)) if due <= now => self.answer(rebalance),
+                Some((rebalance, due)) if due <= now => {
+                    self.answer(rebalance);
+                    may_find = true;
+                }
                 other => {
                     self.waiting = other;
                     return;

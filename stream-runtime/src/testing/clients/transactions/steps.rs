@@ -1,0 +1,576 @@
+//! What a transactional producer does in the background: the steps of its transactions, one request after the other.
+//!
+//! Invariants: one step at a time, and each ends at its deadline; a partition is added before anything is sent to it; a
+//! transaction is aborted when nothing of it is on the wire any more; nothing is asked of a broker for a transaction that it
+//! cannot know of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kafka_protocol::ResponseError;
+use kafka_protocol::messages::TransactionalId;
+use tokio::sync::Notify;
+
+use super::requests::{self, Asked};
+use crate::broker::api::Response;
+use crate::kafka::judge::{self, judge, overdue};
+use crate::kafka::{CommitOffset, Complaint, TransactionOutcome};
+use crate::testing::clients::alarm::Alarm;
+use crate::testing::clients::delivery::{COORDINATOR, Delivery, GROUP, Place, ask_identity, identity};
+use crate::testing::clients::membership::Member;
+use crate::testing::clients::network::{Call, Client, Net, NoAnswer};
+
+/// When a step ends at the latest, whatever the brokers do.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a producer that was dropped in the middle of a transaction tries to abort it.
+const LAST_ABORT: Duration = Duration::from_secs(5);
+
+/// Where a step is.
+#[derive(Debug)]
+pub(super) enum Stage {
+    Init,
+    AddOffsets {
+        offsets: Vec<CommitOffset>,
+        member: Member,
+    },
+    CommitOffsets {
+        offsets: Vec<CommitOffset>,
+        member: Member,
+    },
+    /// Everything is delivered, and then the transaction is committed.
+    Commit,
+    /// What is on the wire is awaited.
+    Drain,
+    Abort,
+    /// The transaction is aborted by going on under the next epoch.
+    Renew,
+}
+
+impl Stage {
+    /// The call of librdkafka's that it is part of.
+    fn call(&self) -> judge::Call {
+        match self {
+            Self::Init => judge::Call::Init,
+            Self::AddOffsets { .. } | Self::CommitOffsets { .. } => judge::Call::SendOffsets,
+            Self::Commit => judge::Call::Commit,
+            Self::Drain | Self::Abort | Self::Renew => judge::Call::Abort,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Step {
+    stage: Stage,
+    deadline: Duration,
+    /// The request on the wire.
+    asked: Option<Call>,
+    /// Nothing is asked before then.
+    again_at: Duration,
+    /// Why the last attempt did not succeed.
+    complaint: Complaint,
+}
+
+/// Partitions that are being added.
+#[derive(Debug)]
+struct Adding {
+    places: Vec<Place>,
+    asked: Option<Call>,
+    again_at: Duration,
+    /// A request was lost, so that the broker may have opened the transaction.
+    is_unsure: bool,
+}
+
+/// The transactions of one producer.
+pub(super) struct Transactions {
+    id: TransactionalId,
+    timeout_ms: i32,
+    pub(super) delivery: Delivery,
+    alarm: Alarm,
+    wake: Arc<Notify>,
+    step: Option<Step>,
+    /// How the last step ended.
+    ended: Option<TransactionOutcome>,
+    /// A transaction has begun and not ended.
+    pub(super) is_open: bool,
+    /// The broker knows of it, or may.
+    is_known: bool,
+    adding: Option<Adding>,
+    /// Records of it were given up.
+    is_incomplete: bool,
+    /// It can only be aborted.
+    doomed: Option<Complaint>,
+    /// The producer is broken for good.
+    fatal: Option<Complaint>,
+    /// The broker takes nothing more under this epoch.
+    needs_epoch: bool,
+    /// The owner is gone.
+    is_abandoned: bool,
+}
+
+impl Transactions {
+    pub(super) fn new(id: TransactionalId, timeout: Duration, delivery: Delivery, wake: Arc<Notify>) -> Self {
+        Self {
+            id,
+            timeout_ms: i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX),
+            delivery,
+            alarm: Alarm::default(),
+            wake,
+            step: None,
+            ended: None,
+            is_open: false,
+            is_known: false,
+            adding: None,
+            is_incomplete: false,
+            doomed: None,
+            fatal: None,
+            needs_epoch: false,
+            is_abandoned: false,
+        }
+    }
+
+    /// Whether a step is under way, or its outcome was not taken.
+    pub(super) fn is_running(&self) -> bool {
+        self.step.is_some() || self.ended.is_some()
+    }
+
+    pub(super) fn take_outcome(&mut self) -> Option<TransactionOutcome> {
+        self.ended.take()
+    }
+
+    /// Why records cannot be sent in the open transaction.
+    pub(super) fn obstacle(&self) -> Option<&str> {
+        let complaint = self.fatal.as_ref().or(self.doomed.as_ref());
+        let is_ending = self.step.is_some().then_some("it is being ended");
+        complaint.map(|complaint| complaint.text.as_str()).or(is_ending)
+    }
+
+    pub(super) fn is_fatal(&self) -> bool {
+        self.fatal.is_some()
+    }
+
+    /// Begins a transaction, of which the broker learns when there is something in it. False when it cannot.
+    pub(super) fn begin(&mut self) -> bool {
+        let is_ready = self.delivery.identity().is_some() && self.fatal.is_none();
+        self.is_open = is_ready;
+        is_ready
+    }
+
+    /// Something was queued: it is sent when the owner has done its turn.
+    pub(super) fn has_sent(&mut self, net: &mut Net<'_>) {
+        self.alarm.set([Some(net.now())], net);
+    }
+
+    pub(super) fn start(&mut self, stage: Stage, net: &mut Net<'_>) {
+        self.start_within(stage, DEADLINE, net);
+    }
+
+    fn start_within(&mut self, stage: Stage, time: Duration, net: &mut Net<'_>) {
+        if let Stage::Drain = stage {
+            self.delivery.drop_unsent();
+        }
+        self.step = Some(Step {
+            stage,
+            deadline: net.now() + time,
+            asked: None,
+            again_at: net.now(),
+            complaint: requests::lost(),
+        });
+        self.go_on(net);
+    }
+
+    /// The owner is gone: what is open is aborted. False when there is nothing to do.
+    pub(super) fn abandon(&mut self, net: &mut Net<'_>) -> bool {
+        self.is_abandoned = true;
+        self.delivery.drop_unsent();
+        match self.step.take() {
+            Some(step) if matches!(step.stage, Stage::Drain | Stage::Abort | Stage::Renew) => {
+                self.step = Some(step);
+                true
+            }
+            // Nobody can tell how these end.
+            Some(step) if matches!(step.stage, Stage::Init | Stage::Commit) => false,
+            _ if self.is_open && self.fatal.is_none() => {
+                self.start_within(Stage::Drain, LAST_ABORT, net);
+                self.step.is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// Does what can be done.
+    pub(super) fn go_on(&mut self, net: &mut Net<'_>) {
+        self.add_partitions(net);
+        self.delivery.pump(net);
+        self.learn_of_failures(net);
+        self.take_step(net);
+        if self.delivery.reports().is_news() {
+            self.wake.notify_one();
+        }
+        let step = self.step.as_ref().map(|step| {
+            let again = step.asked.is_none().then_some(step.again_at);
+            let again = again.filter(|at| *at > net.now());
+            again.map_or(step.deadline, |again| again.min(step.deadline))
+        });
+        let adding = self.adding.as_ref();
+        let adding = adding.and_then(|adding| adding.asked.is_none().then_some(adding.again_at));
+        let delivery = self.delivery.next_time(net);
+        self.alarm.set([step, adding, delivery], net);
+    }
+
+    fn learn_of_failures(&mut self, net: &mut Net<'_>) {
+        if let Some(text) = self.delivery.fenced().map(str::to_owned) {
+            self.breaks(requests::fenced(&text), net);
+        }
+        if let Some(failed) = self.delivery.take_failed() {
+            // What the client itself gives up lets a transaction go on until its end, unless a gap is left.
+            if failed.code < 0 && !self.delivery.is_torn() {
+                self.is_incomplete = true;
+            } else {
+                let complaint = Complaint::new(failed.code, failed.text);
+                self.doom(Complaint {
+                    requires_abort: true,
+                    ..complaint
+                });
+            }
+        }
+        if self.fatal.is_some() || self.doomed.is_some() {
+            self.delivery.drop_unsent();
+        }
+    }
+
+    fn add_partitions(&mut self, net: &mut Net<'_>) {
+        let Some(identity) = self.delivery.identity() else {
+            return;
+        };
+        let takes_more = self.is_open && self.fatal.is_none() && self.doomed.is_none();
+        if self.adding.is_none() && takes_more {
+            let places = self.delivery.to_be_added();
+            self.adding = (!places.is_empty()).then(|| Adding {
+                places,
+                asked: None,
+                again_at: net.now(),
+                is_unsure: false,
+            });
+        }
+        if let Some(adding) = &mut self.adding
+            && adding.asked.is_none()
+            && adding.again_at <= net.now()
+        {
+            let request = requests::add_partitions(&self.id, identity, &adding.places);
+            adding.asked = Some(net.call(COORDINATOR, requests::ADD_PARTITIONS_VERSION, request));
+        }
+    }
+
+    /// Takes the answer to the request that adds partitions.
+    fn added(&mut self, answer: Result<Response, NoAnswer>, net: &mut Net<'_>) {
+        let Some(mut adding) = self.adding.take() else {
+            return;
+        };
+        adding.asked = None;
+        adding.again_at = net.now() + net.back_off();
+        let Ok(Response::AddPartitionsToTxn(response)) = answer else {
+            adding.is_unsure = true;
+            self.adding = Some(adding);
+            return;
+        };
+        let Some(error) = requests::not_added(&response) else {
+            self.is_known = true;
+            self.delivery.added(&adding.places);
+            return;
+        };
+        self.is_known |= adding.is_unsure;
+        self.needs_epoch |= requests::requires_new_epoch(error);
+        let complaint = requests::complaint(Asked::AddPartitions, error);
+        if complaint.fatal {
+            self.breaks(complaint, net);
+        } else if !complaint.retriable {
+            self.doom(complaint);
+        } else if self.doomed.is_none() && !self.is_aborting() {
+            self.adding = Some(adding);
+        }
+    }
+
+    fn is_aborting(&self) -> bool {
+        let stage = self.step.as_ref().map(|step| step.stage.call());
+        stage == Some(judge::Call::Abort)
+    }
+
+    /// Goes on with the step that is under way.
+    fn take_step(&mut self, net: &mut Net<'_>) {
+        let Some(step) = &self.step else {
+            return;
+        };
+        if net.now() >= step.deadline {
+            let outcome = overdue(step.stage.call(), &step.complaint);
+            if let (Stage::Commit, None, true) = (&step.stage, step.asked, self.is_known) {
+                // librdkafka goes on with it until it is destroyed.
+                self.ask(net);
+            }
+            self.finish(outcome, net);
+            return;
+        }
+        if step.asked.is_some() {
+            return;
+        }
+        let obstacle = match &step.stage {
+            Stage::Init => None,
+            Stage::Drain | Stage::Abort | Stage::Renew => self.fatal.clone(),
+            Stage::AddOffsets { .. } | Stage::CommitOffsets { .. } => {
+                self.fatal.clone().or_else(|| self.doomed.clone())
+            }
+            Stage::Commit => {
+                let complaint = self.fatal.clone().or_else(|| self.doomed.clone());
+                complaint.or_else(|| self.is_incomplete.then(requests::incomplete))
+            }
+        };
+        if let Some(complaint) = obstacle {
+            self.complain(complaint, net);
+        } else if net.now() >= step.again_at {
+            self.ask(net);
+        }
+    }
+
+    /// Sends the request of the stage, or goes on to the next one where there is nothing to ask.
+    fn ask(&mut self, net: &mut Net<'_>) {
+        let Some(step) = &mut self.step else {
+            return;
+        };
+        let identity = self.delivery.identity();
+        if let Stage::Init = step.stage {
+            let request = ask_identity(Some(&self.id), self.timeout_ms, None);
+            step.asked = Some(net.call(COORDINATOR, requests::INIT_VERSION, request));
+            return;
+        }
+        let Some(identity) = identity else {
+            return;
+        };
+        let id = &self.id;
+        let call = match &step.stage {
+            Stage::Init => return,
+            Stage::AddOffsets { member, .. } => {
+                let request = requests::add_offsets(id, identity, &member.group);
+                net.call(COORDINATOR, requests::ADD_OFFSETS_VERSION, request)
+            }
+            Stage::CommitOffsets { offsets, member } => {
+                let request = requests::commit_offsets(id, identity, member, offsets);
+                net.call(GROUP, requests::COMMIT_OFFSETS_VERSION, request)
+            }
+            Stage::Commit => {
+                if !self.delivery.is_done() || self.adding.is_some() {
+                    return;
+                }
+                if !self.is_known {
+                    self.finish(TransactionOutcome::Done, net);
+                    return;
+                }
+                net.call(
+                    COORDINATOR,
+                    requests::END_VERSION,
+                    requests::end(id, identity, true),
+                )
+            }
+            Stage::Drain => {
+                if self.delivery.is_settled() && self.adding.is_none() {
+                    let renews = self.needs_epoch || self.delivery.is_torn();
+                    step.stage = if renews { Stage::Renew } else { Stage::Abort };
+                    self.ask(net);
+                }
+                return;
+            }
+            Stage::Abort => {
+                if !self.is_known {
+                    self.finish(TransactionOutcome::Done, net);
+                    return;
+                }
+                net.call(
+                    COORDINATOR,
+                    requests::END_VERSION,
+                    requests::end(id, identity, false),
+                )
+            }
+            Stage::Renew => {
+                let request = ask_identity(Some(id), self.timeout_ms, Some(identity));
+                net.call(COORDINATOR, requests::INIT_VERSION, request)
+            }
+        };
+        step.asked = Some(call);
+    }
+
+    /// Takes the answer to the request of the step.
+    fn stepped(&mut self, answer: Result<Response, NoAnswer>, net: &mut Net<'_>) {
+        let Some(step) = &mut self.step else {
+            return;
+        };
+        step.asked = None;
+        let Ok(response) = answer else {
+            self.is_known |= matches!(step.stage, Stage::AddOffsets { .. });
+            self.complain(requests::lost(), net);
+            return;
+        };
+        let (asked, error) = match &response {
+            Response::InitProducerId(response) => match identity(response) {
+                Ok(identity) => {
+                    self.delivery.begin_anew(identity, net.now());
+                    (Asked::Init, None)
+                }
+                Err(error) => (Asked::Init, Some(error)),
+            },
+            Response::AddOffsetsToTxn(response) => (
+                Asked::AddOffsets,
+                ResponseError::try_from_code(response.error_code),
+            ),
+            Response::TxnOffsetCommit(response) => (Asked::CommitOffsets, requests::not_staged(response)),
+            Response::EndTxn(response) => (Asked::End, ResponseError::try_from_code(response.error_code)),
+            _ => return,
+        };
+        if let Some(error) = error {
+            if asked == Asked::End && requests::requires_new_epoch(error) && self.is_aborting() {
+                self.needs_epoch = true;
+                self.go_to(Stage::Drain);
+            } else {
+                self.complain(requests::complaint(asked, error), net);
+            }
+            return;
+        }
+        match self.step.take() {
+            Some(Step {
+                stage: Stage::AddOffsets { offsets, member },
+                deadline,
+                complaint,
+                ..
+            }) => {
+                self.is_known = true;
+                self.step = Some(Step {
+                    stage: Stage::CommitOffsets { offsets, member },
+                    deadline,
+                    asked: None,
+                    again_at: net.now(),
+                    complaint,
+                });
+            }
+            Some(step) if matches!(step.stage, Stage::CommitOffsets { .. }) => {
+                self.step = Some(Step {
+                    stage: Stage::Commit,
+                    ..step
+                });
+            }
+            step => {
+                self.step = step;
+                self.finish(TransactionOutcome::Done, net);
+            }
+        }
+    }
+
+    fn go_to(&mut self, stage: Stage) {
+        if let Some(step) = &mut self.step {
+            step.stage = stage;
+        }
+    }
+
+    /// The step has met this; what follows is judged as in production.
+    fn complain(&mut self, complaint: Complaint, net: &mut Net<'_>) {
+        let Some(step) = &mut self.step else {
+            return;
+        };
+        let call = step.stage.call();
+        let is_own = self.fatal.is_none();
+        if complaint.fatal && is_own {
+            self.fatal = Some(complaint.clone());
+            self.delivery.reports().breaks(&complaint.text);
+        }
+        match judge(call, &complaint) {
+            Some(outcome) => {
+                if call == judge::Call::SendOffsets && !complaint.fatal {
+                    self.doom(complaint);
+                }
+                self.finish(outcome, net);
+            }
+            None => {
+                step.again_at = net.now() + net.back_off();
+                step.complaint = complaint;
+                if complaint_asks_for_abort(step) {
+                    // An abort that was refused begins anew.
+                    step.stage = Stage::Drain;
+                }
+            }
+        }
+    }
+
+    /// The producer is broken for good.
+    fn breaks(&mut self, complaint: Complaint, net: &mut Net<'_>) {
+        if self.fatal.is_some() {
+            return;
+        }
+        self.delivery.reports().breaks(&complaint.text);
+        self.fatal = Some(complaint.clone());
+        if self.step.is_some() {
+            self.complain(complaint, net);
+        }
+    }
+
+    /// The transaction can only be aborted.
+    fn doom(&mut self, complaint: Complaint) {
+        if self.is_open {
+            self.doomed.get_or_insert(complaint);
+        }
+    }
+
+    fn finish(&mut self, outcome: TransactionOutcome, net: &mut Net<'_>) {
+        let Some(step) = self.step.take() else {
+            return;
+        };
+        let is_over = match &outcome {
+            TransactionOutcome::Done | TransactionOutcome::Unknown(_) => true,
+            // A member that was left behind has left its transaction open.
+            TransactionOutcome::Fenced(_) => self.fatal.is_some(),
+            TransactionOutcome::Abort(_) | TransactionOutcome::Failed(_) => false,
+        };
+        if step.stage.call() == judge::Call::Abort {
+            self.delivery.drop_unsent();
+            self.delivery.reports().serve();
+        }
+        if is_over {
+            self.is_open = false;
+        }
+        if matches!(outcome, TransactionOutcome::Done) {
+            self.is_known = false;
+            self.needs_epoch = false;
+            self.is_incomplete = false;
+            self.doomed = None;
+            self.delivery.none_is_added();
+        }
+        if self.is_abandoned {
+            net.retire();
+            return;
+        }
+        self.ended = Some(outcome);
+        self.wake.notify_one();
+    }
+}
+
+fn complaint_asks_for_abort(step: &Step) -> bool {
+    step.complaint.requires_abort && step.stage.call() == judge::Call::Abort
+}
+
+impl Client for Transactions {
+    fn answered(&mut self, call: Call, answer: Result<Response, NoAnswer>, net: &mut Net<'_>) {
+        if self
+            .adding
+            .as_ref()
+            .is_some_and(|adding| adding.asked == Some(call))
+        {
+            self.added(answer, net);
+        } else if self.step.as_ref().is_some_and(|step| step.asked == Some(call)) {
+            self.stepped(answer, net);
+        } else {
+            self.delivery.answered(call, answer, net);
+        }
+        self.go_on(net);
+    }
+
+    fn alarm(&mut self, _: u64, net: &mut Net<'_>) {
+        self.alarm.went_off(net);
+        self.go_on(net);
+    }
+}
