@@ -7,6 +7,8 @@
 #![allow(dead_code, reason = "being built")]
 
 pub(crate) mod acknowledged;
+pub(crate) mod admin;
+pub(crate) mod cluster;
 pub(crate) mod consumer;
 pub(crate) mod membership;
 pub(crate) mod network;

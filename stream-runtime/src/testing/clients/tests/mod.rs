@@ -3,9 +3,11 @@
 //! Owners here turn only when they are woken, and now and then besides, when nothing may have come: so that every
 //! wake-up that is missing fails a test.
 
+mod administering;
 mod faults;
 mod group;
 mod hand;
+mod networking;
 mod positions;
 mod reading;
 mod sending;
