@@ -3,7 +3,6 @@
 //! An answer takes no time. Only offsets that an open transaction may still change are waited for. A broker that cannot be
 //! reached is told at once, since nothing would bring it back meanwhile.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -40,11 +39,11 @@ pub(crate) struct VirtualAdmin {
 }
 
 impl VirtualAdmin {
-    pub(crate) fn new(network: &SharedNetwork, process: Process) -> Arc<dyn Admin> {
-        Arc::new(Self {
+    pub(crate) fn new(network: &SharedNetwork, process: Process) -> Self {
+        Self {
             network: network.clone(),
             process,
-        })
+        }
     }
 
     fn ask(&self, what: &str, version: i16, request: impl Into<Request>) -> Result<Response> {

@@ -32,12 +32,8 @@ impl Cluster for VirtualCluster {
     }
 
     fn producer(&self, wake: Arc<Notify>) -> Result<Box<dyn Producer + Send>> {
-        Ok(VirtualProducer::new(
-            &self.network,
-            self.process,
-            &self.settings,
-            wake,
-        ))
+        let producer = VirtualProducer::new(&self.network, self.process, &self.settings, wake);
+        Ok(Box::new(producer))
     }
 
     fn transactional_producer(
@@ -49,12 +45,12 @@ impl Cluster for VirtualCluster {
         let settings = &self.settings;
         let producer =
             VirtualTransactionalProducer::new(&self.network, self.process, settings, id, timeout, wake);
-        Ok(producer)
+        Ok(Box::new(producer))
     }
 
     fn acknowledged_producer(&self) -> Result<Arc<dyn AcknowledgedProducer>> {
         let producer = VirtualAcknowledgedProducer::new(&self.network, self.process, &self.settings);
-        Ok(producer)
+        Ok(Arc::new(producer))
     }
 
     fn partition_reader(&self, wake: Arc<Notify>) -> Result<Box<dyn PartitionReader>> {
@@ -62,6 +58,6 @@ impl Cluster for VirtualCluster {
     }
 
     fn admin(&self) -> Result<Arc<dyn Admin>> {
-        Ok(VirtualAdmin::new(&self.network, self.process))
+        Ok(Arc::new(VirtualAdmin::new(&self.network, self.process)))
     }
 }

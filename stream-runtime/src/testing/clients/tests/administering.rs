@@ -19,7 +19,7 @@ use crate::testing::clients::cluster::VirtualCluster;
 use crate::testing::clients::network::Process;
 
 fn admin(world: &World) -> Arc<dyn Admin> {
-    VirtualAdmin::new(&world.network, Process(0))
+    Arc::new(VirtualAdmin::new(&world.network, Process(0)))
 }
 
 fn spec(name: &str, partitions: u32) -> TopicSpec {
