@@ -47,9 +47,11 @@ pub(crate) mod virtual_time {
         pub(crate) wall_millis: i64,
     }
 
+    type Pass = Rc<dyn Fn(Duration)>;
+
     thread_local! {
         static CURRENT: Cell<Option<Moment>> = const { Cell::new(None) };
-        static PASS: RefCell<Option<Rc<dyn Fn(Duration)>>> = const { RefCell::new(None) };
+        static PASS: RefCell<Option<Pass>> = const { RefCell::new(None) };
     }
 
     pub(super) fn current() -> Option<Moment> {
@@ -62,7 +64,7 @@ pub(crate) mod virtual_time {
     }
 
     /// Says what lets time pass for code that blocks: it sets the time behind it.
-    pub(crate) fn set_pass(pass: Option<Rc<dyn Fn(Duration)>>) {
+    pub(crate) fn set_pass(pass: Option<Pass>) {
         PASS.set(pass);
     }
 

@@ -336,12 +336,14 @@ impl World {
         stopped.collect()
     }
 
-    /// Whether every task runs somewhere, once, and nobody has anything to commit.
+    /// Whether every task runs somewhere, once, nobody has anything to commit, and no transaction that a dead worker left
+    /// open hides what others wrote behind it.
     pub(super) fn is_quiet(&self) -> bool {
         let tasks: Vec<_> = self.workers.iter().flat_map(Worker::tasks).collect();
         tasks.len() == self.task_count()
             && tasks.iter().all(|(_, stage)| *stage == Stage::Running)
             && !self.workers.iter().any(Worker::is_committing)
+            && !self.network.hides_records()
     }
 
     /// How many tasks the program has.

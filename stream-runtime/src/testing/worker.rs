@@ -42,10 +42,10 @@ impl Program {
         instance: &str,
     ) -> Arc<dyn Cluster> {
         let settings = &self.settings;
-        Arc::new(VirtualCluster::new(
-            network.clone(),
+        Arc::new(VirtualCluster {
+            network: network.clone(),
             process,
-            ClientSettings {
+            settings: ClientSettings {
                 bootstrap: "virtual".to_owned(),
                 group: self.app.id().to_owned(),
                 client_id: instance.to_owned(),
@@ -55,7 +55,7 @@ impl Program {
                 max_poll_interval: settings.max_poll_interval,
                 raw: Vec::new(),
             },
-        ))
+        })
     }
 }
 

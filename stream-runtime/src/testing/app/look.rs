@@ -137,6 +137,9 @@ impl TestApp {
         if held != world.task_count() {
             left.push(format!("workers hold {held} of {} tasks", world.task_count()));
         }
+        if world.network.hides_records() {
+            left.push("a transaction is open".to_owned());
+        }
         for worker in &world.workers {
             if !worker.lives() {
                 left.push(format!("{worker:?} does not run"));

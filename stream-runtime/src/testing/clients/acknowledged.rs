@@ -1,6 +1,5 @@
 //! [`AcknowledgedProducer`] over the simulated network.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -18,21 +17,12 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct VirtualAcknowledgedProducer(Port<Courier>);
 
 impl VirtualAcknowledgedProducer {
-    pub(crate) fn new(
-        network: &SharedNetwork,
-        process: Process,
-        settings: &ClientSettings,
-    ) -> Arc<dyn AcknowledgedProducer> {
+    pub(crate) fn new(network: &SharedNetwork, process: Process, settings: &ClientSettings) -> Self {
         let mut limits = Limits::new(settings);
         limits.timeout.get_or_insert(TIMEOUT);
         limits.is_endless = true;
-        Arc::new(Self(Courier::start(
-            network,
-            process,
-            &settings.client_id,
-            limits,
-            None,
-        )))
+        let name = &settings.client_id;
+        Self(Courier::start(network, process, name, limits, None))
     }
 }
 

@@ -62,7 +62,7 @@ enum Question {
 
 impl VirtualConsumer {
     /// `member` is the name of the thread in its worker, which is part of its lasting name if it has one.
-    pub(crate) fn new(
+    pub(crate) fn boxed(
         network: &SharedNetwork,
         process: Process,
         settings: &ClientSettings,

@@ -4,9 +4,8 @@
 //! They do what librdkafka does where it can be seen through the ports: batches, retries, idempotence, transactions,
 //! cooperative rebalances, fetches ahead. Not here: compression, authentication, the wire.
 
-#![allow(dead_code, reason = "being built")]
-
 pub(crate) mod acknowledged;
+pub(crate) mod admin;
 pub(crate) mod cluster;
 pub(crate) mod consumer;
 pub(crate) mod membership;

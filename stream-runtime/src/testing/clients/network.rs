@@ -179,11 +179,6 @@ impl Net<'_> {
     pub(crate) fn retire(&mut self) {
         self.network.members.remove(&self.client);
     }
-
-    /// The number of this client: no other has it.
-    pub(crate) fn number(&self) -> u64 {
-        self.client.0
-    }
 }
 
 impl Network {

@@ -84,15 +84,10 @@ impl VirtualProducer {
         process: Process,
         settings: &ClientSettings,
         wake: Arc<Notify>,
-    ) -> Box<dyn Producer + Send> {
+    ) -> Self {
         let limits = Limits::new(settings);
-        Box::new(Self(Courier::start(
-            network,
-            process,
-            &settings.client_id,
-            limits,
-            Some(wake),
-        )))
+        let name = &settings.client_id;
+        Self(Courier::start(network, process, name, limits, Some(wake)))
     }
 }
 

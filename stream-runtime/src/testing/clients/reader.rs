@@ -20,7 +20,7 @@ struct Reading {
 }
 
 impl VirtualReader {
-    pub(crate) fn new(
+    pub(crate) fn boxed(
         network: &SharedNetwork,
         process: Process,
         wake: Arc<Notify>,

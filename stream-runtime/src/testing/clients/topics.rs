@@ -1,22 +1,18 @@
 //! What a test itself does with topics: straight with the broker, at once, whatever the network is like.
 
-use std::collections::BTreeMap;
-
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use kafka_protocol::messages::{FetchRequest, GroupId, OffsetFetchRequest, ProduceRequest, TopicName};
+use kafka_protocol::messages::{FetchRequest, ProduceRequest, TopicName};
 
 use super::batches::{Batch, Origin, Parts};
 use super::network::SharedNetwork;
 use super::records::{Aborted, Batches, end_of};
 use crate::broker::api::{Response, text};
-use crate::broker::config::TopicConfig;
 use crate::record::HeadersRef;
 
 const PRODUCE_VERSION: i16 = 9;
 const FETCH_VERSION: i16 = 12;
-const OFFSET_FETCH_VERSION: i16 = 7;
 
 /// A record as it stands in the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,18 +36,6 @@ pub(crate) struct NewRecord<'a> {
 }
 
 impl SharedNetwork {
-    /// Creates a topic.
-    ///
-    /// # Panics
-    /// When the broker refuses it.
-    pub(crate) fn create_topic(&self, name: &str, partitions: u32, settings: &[(&str, &str)]) {
-        let config = TopicConfig::new(settings.iter().copied()).expect("the settings of a topic");
-        let mut network = self.lock();
-        let now = network.now();
-        let created = network.broker.topics.create(name, Some(partitions), config, now);
-        created.unwrap_or_else(|refusal| panic!("topic {name}: {}", refusal.message));
-    }
-
     /// How many partitions a topic has, if there is such a one.
     pub(crate) fn partitions(&self, topic: &str) -> Option<u32> {
         let network = self.lock();
@@ -152,38 +136,21 @@ impl SharedNetwork {
         Some((found, next))
     }
 
-    /// The offset that the next record of a partition gets.
-    ///
-    /// # Panics
-    /// When there is no such partition.
-    pub(crate) fn end(&self, topic: &str, partition: i32) -> i64 {
-        self.log_range(topic, partition).1
-    }
-
-    fn log_range(&self, topic: &str, partition: i32) -> (i64, i64) {
+    pub(super) fn log_range(&self, topic: &str, partition: i32) -> (i64, i64) {
         let network = self.lock();
         let found = network.broker.topics.partition(topic, partition);
         let found = found.unwrap_or_else(|_| panic!("there is no {topic}[{partition}]"));
         (found.log.start(), found.log.end())
     }
 
-    /// What a group has committed: offsets and their texts by topic and partition.
-    pub(crate) fn committed(&self, group: &str) -> BTreeMap<(String, i32), (i64, String)> {
-        let request = OffsetFetchRequest::default()
-            .with_group_id(GroupId(text(group)))
-            .with_topics(None);
-        let answer = self.lock().demand(OFFSET_FETCH_VERSION, request);
-        let Some(Response::OffsetFetch(response)) = answer else {
-            unreachable!("the broker answers for offsets at once");
-        };
-        let mut committed = BTreeMap::new();
-        for topic in response.topics {
-            for partition in topic.partitions {
-                let metadata = partition.metadata.unwrap_or_default().to_string();
-                let at = (topic.name.to_string(), partition.partition_index);
-                committed.insert(at, (partition.committed_offset, metadata));
-            }
-        }
-        committed
+    /// Whether there are records behind the beginning of an open transaction, which readers of committed records wait for.
+    pub(crate) fn hides_records(&self) -> bool {
+        let network = self.lock();
+        let mut partitions = network
+            .broker
+            .topics
+            .iter()
+            .flat_map(|(_, topic)| &topic.partitions);
+        partitions.any(|partition| partition.log.stable_end() < partition.log.end())
     }
 }

@@ -41,19 +41,19 @@ impl VirtualTransactionalProducer {
         id: &str,
         timeout: Duration,
         wake: Arc<Notify>,
-    ) -> Box<dyn TransactionalProducer> {
+    ) -> Self {
         let mut limits = Limits::new(settings);
         // A record does not count that is delivered after its transaction was ended by the broker.
         limits.timeout = Some(limits.timeout.map_or(timeout, |set| set.min(timeout)));
         let id = TransactionalId(text(id));
         let delivery = Delivery::new(limits, Some(id.clone()));
         let transactions = Transactions::new(id, timeout, delivery, Arc::clone(&wake));
-        Box::new(Self {
+        Self {
             port: network.connect(process, &settings.client_id, transactions),
             at_once: None,
             given_up: false,
             wake,
-        })
+        }
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut Transactions, &mut Net<'_>) -> R) -> R {

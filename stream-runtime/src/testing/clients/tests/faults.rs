@@ -76,7 +76,7 @@ impl Worker {
             ..settings()
         };
         let process = Process(process);
-        let mut consumer = VirtualConsumer::new(&world.network, process, &settings, "0", Arc::clone(&wake));
+        let mut consumer = VirtualConsumer::boxed(&world.network, process, &settings, "0", Arc::clone(&wake));
         consumer.subscribe(topics).expect("it subscribes");
         let random = world.network.lock().random.split();
         Self {

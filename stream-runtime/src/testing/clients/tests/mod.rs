@@ -3,9 +3,11 @@
 //! Owners here turn only when they are woken, and now and then besides, when nothing may have come: so that every
 //! wake-up that is missing fails a test.
 
+mod administering;
 mod faults;
 mod group;
 mod hand;
+mod networking;
 mod positions;
 mod reading;
 mod sending;
@@ -17,11 +19,13 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
+use kafka_protocol::messages::{GroupId, OffsetFetchRequest};
 use tokio::sync::Notify;
 
 use self::hand::Hand;
 use super::consumer::VirtualConsumer;
 use super::network::{Network, Port, Process, SharedNetwork};
+use crate::broker::api::{Response, text};
 use crate::broker::config::TopicConfig;
 use crate::kafka::{
     ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, Rebalance, RecordSink, StartOffset,
@@ -236,7 +240,7 @@ impl Member {
     ) -> Self {
         let wake = Arc::new(Notify::new());
         let mut consumer =
-            VirtualConsumer::new(&world.network, Process(process), settings, "0", Arc::clone(&wake));
+            VirtualConsumer::boxed(&world.network, Process(process), settings, "0", Arc::clone(&wake));
         let leads = pairs.iter().map(|(lead, _)| Arc::clone(lead)).collect::<Vec<_>>();
         consumer.subscribe(&leads).expect("it subscribes");
         let pairs = pairs.iter();
@@ -409,5 +413,36 @@ impl Owner for Member {
                 self.waiting = self.consumer.rebalance().map(|rebalance| (rebalance, now));
             }
         }
+    }
+}
+
+/// What tests look at beside records.
+impl SharedNetwork {
+    /// The offset that the next record of a partition gets.
+    ///
+    /// # Panics
+    /// When there is no such partition.
+    pub(crate) fn end(&self, topic: &str, partition: i32) -> i64 {
+        self.log_range(topic, partition).1
+    }
+
+    /// What a group has committed: offsets and their texts by topic and partition.
+    pub(crate) fn committed(&self, group: &str) -> BTreeMap<(String, i32), (i64, String)> {
+        let request = OffsetFetchRequest::default()
+            .with_group_id(GroupId(text(group)))
+            .with_topics(None);
+        let answer = self.lock().demand(7, request);
+        let Some(Response::OffsetFetch(response)) = answer else {
+            unreachable!("the broker answers for offsets at once");
+        };
+        let mut committed = BTreeMap::new();
+        for topic in response.topics {
+            for partition in topic.partitions {
+                let metadata = partition.metadata.unwrap_or_default().to_string();
+                let at = (topic.name.to_string(), partition.partition_index);
+                committed.insert(at, (partition.committed_offset, metadata));
+            }
+        }
+        committed
     }
 }

@@ -32,7 +32,7 @@ impl Reading {
     pub(super) fn new(world: &World) -> Self {
         let wake = Arc::new(Notify::new());
         Self {
-            reader: VirtualReader::new(&world.network, Process(0), Arc::clone(&wake)),
+            reader: VirtualReader::boxed(&world.network, Process(0), Arc::clone(&wake)),
             wake,
             sink: Kept::default(),
             max: 1000,

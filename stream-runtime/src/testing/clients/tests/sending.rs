@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::{World, is_woken, settings};
-use crate::kafka::{ClientSettings, OutgoingRecord, Producer, SendOutcome};
+use crate::kafka::{AcknowledgedProducer, ClientSettings, OutgoingRecord, Producer, SendOutcome};
 use crate::record::{pack_header, partitioner};
 use crate::testing::Random;
 use crate::testing::clients::acknowledged::VirtualAcknowledgedProducer;
@@ -23,7 +23,7 @@ fn producer(world: &World) -> (Box<dyn Producer + Send>, Arc<Notify>) {
 fn producer_with(world: &World, settings: &ClientSettings) -> (Box<dyn Producer + Send>, Arc<Notify>) {
     let wake = Arc::new(Notify::new());
     let producer = VirtualProducer::new(&world.network, Process(0), settings, Arc::clone(&wake));
-    (producer, wake)
+    (Box::new(producer), wake)
 }
 
 pub(super) fn record<'a>(topic: &'a Arc<str>, partition: i32, value: &'a str) -> OutgoingRecord<'a> {
@@ -483,6 +483,7 @@ fn an_acknowledged_record_tells_where_it_is() {
     let world = World::new(1);
     let topic = world.topic("log", 5);
     let producer = VirtualAcknowledgedProducer::new(&world.network, Process(0), &settings());
+    let producer: Arc<dyn AcknowledgedProducer> = Arc::new(producer);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
@@ -607,8 +608,7 @@ fn a_seed_gives_the_same_run() {
             world.pass(Duration::from_micros(100));
         }
         assert!(producer.flush(SOON));
-        let trace = world.network.lock().trace().to_vec();
-        trace
+        world.network.lock().trace().to_vec()
     };
     assert_eq!(run(3), run(3));
     assert_ne!(run(3), run(4));

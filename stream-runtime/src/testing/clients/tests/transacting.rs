@@ -35,7 +35,10 @@ impl Transacting {
             timeout,
             Arc::clone(&wake),
         );
-        Self { producer, wake }
+        Self {
+            producer: Box::new(producer),
+            wake,
+        }
     }
 
     fn new(world: &World, process: u32) -> Self {
