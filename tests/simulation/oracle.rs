@@ -43,7 +43,7 @@ impl Truth {
     /// Every record has had its effect exactly once.
     pub(crate) fn check_exact(&self, world: &mut TestApp) {
         self.check_first_hop(world);
-        same("by-group", world.table(&BY_GROUP).into(), &self.groups);
+        same("by-group", &world.table(&BY_GROUP).into(), &self.groups);
         let mut seen: BTreeMap<String, Group> = BTreeMap::new();
         let mut ids = BTreeSet::new();
         for (group, Total { id, count, sum }) in world.outputs(&TOTALS) {
@@ -56,7 +56,7 @@ impl Truth {
             *last = Group { count, sum };
             assert!(ids.insert(id), "move {id} is in the totals twice");
         }
-        same("totals", seen, &self.groups);
+        same("totals", &seen, &self.groups);
         assert_eq!(ids.len() as u64, self.sent, "every move is in the totals");
     }
 
@@ -80,13 +80,13 @@ impl Truth {
     }
 
     fn check_first_hop(&self, world: &mut TestApp) {
-        same("by-account", world.table(&BY_ACCOUNT).into(), &self.accounts);
-        same("odd", world.table(&ODD).into(), &self.odd);
+        same("by-account", &world.table(&BY_ACCOUNT).into(), &self.accounts);
+        same("odd", &world.table(&ODD).into(), &self.odd);
     }
 }
 
 #[track_caller]
-fn same<K: Ord + Debug, V: PartialEq + Debug>(what: &str, found: BTreeMap<K, V>, right: &BTreeMap<K, V>) {
+fn same<K: Ord + Debug, V: PartialEq + Debug>(what: &str, found: &BTreeMap<K, V>, right: &BTreeMap<K, V>) {
     let keys: BTreeSet<_> = found.keys().chain(right.keys()).collect();
     let wrong: Vec<_> = keys
         .into_iter()
