@@ -502,6 +502,31 @@ fn a_member_with_a_lasting_name_comes_back_to_its_partitions() {
 }
 
 #[test]
+fn who_comes_back_under_its_lasting_name_before_it_gave_back_leaves_partitions_to_nobody() {
+    let world = World::new(1);
+    let topic = world.topic("log", 4);
+    let start =
+        |process, name, patience| Member::new(&world, process, &named(name), &[(&topic, &topic)], patience);
+    let mut members = vec![start(1, "one", Duration::ZERO)];
+    world.until("it has everything", &mut members, |m| m[0].assigned.len() == 4);
+    members[0].patience = LONG;
+    members.push(start(2, "two", Duration::ZERO));
+    world.until("the first is asked to give back", &mut members, |m| {
+        matches!(m[0].waiting, Some((Rebalance::Revoke(_), _))) && m[1].waiting.is_none()
+    });
+    drop(members.remove(0));
+    members.push(start(1, "one", Duration::ZERO));
+    // The broker gives it what the group has assigned to its name, and nobody asks for another rebalance.
+    world.turn_for(100 * SECOND, &mut members);
+    assert_eq!((members[0].assigned.len(), members[1].assigned.len()), (0, 2));
+    members.push(start(3, "three", Duration::ZERO));
+    world.until("the next rebalance finds them", &mut members, |m| {
+        let assigned = m.iter().map(|member| member.assigned.len());
+        assigned.sum::<usize>() == 4
+    });
+}
+
+#[test]
 fn paused_partitions_stay_paused_while_others_come() {
     let world = World::new(1);
     let [lead, other] = ["lead", "other"].map(|name| world.topic(name, 2));
