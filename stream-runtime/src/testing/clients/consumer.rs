@@ -62,6 +62,7 @@ enum Question {
 
 impl VirtualConsumer {
     /// `member` is the name of the thread in its worker, which is part of its lasting name if it has one.
+    #[allow(clippy::new_ret_no_self, reason = "nobody has it but behind its port")]
     pub(crate) fn new(
         network: &SharedNetwork,
         process: Process,

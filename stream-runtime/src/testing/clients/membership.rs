@@ -298,10 +298,10 @@ impl Membership {
         if self.next_heartbeat().is_some_and(|at| at <= now) {
             self.beat(net);
         }
-        if self.next_count().is_some_and(|at| at <= now) {
-            if let Some(census) = &mut self.census {
-                census.call = Some(count(&census.topics, net));
-            }
+        if self.next_count().is_some_and(|at| at <= now)
+            && let Some(census) = &mut self.census
+        {
+            census.call = Some(count(&census.topics, net));
         }
     }
 
