@@ -63,7 +63,7 @@ pub(super) enum Waiting {
         partitions: Vec<TopicPartition>,
         then: Vec<TopicPartition>,
     },
-    /// Everything belongs to others, or what the group has assigned, which comes to the same.
+    /// What the group has assigned belongs to others; with what went along or without, which comes to the same.
     Lost { with_companions: bool },
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{LONG, Member, World, at, offset, settings};
+use super::{LONG, Member, Owner, World, at, offset, settings};
 use crate::kafka::{ClientSettings, CommitOutcome, Rebalance, StartOffset};
 use crate::testing::clients::network::Process;
 
@@ -162,6 +162,28 @@ fn while_a_rebalance_waits_nothing_comes_and_nothing_is_lost() {
         (0..20).collect::<Vec<_>>(),
         "in order, once each"
     );
+}
+
+#[test]
+fn what_was_fetched_ahead_comes_after_the_answer() {
+    let world = World::new(1);
+    let topic = world.topic("log", 2);
+    let mut members = vec![Member::quick(&world, 1, &[&topic])];
+    world.until("it has everything", &mut members, |m| m[0].assigned.len() == 2);
+    for partition in 0..2 {
+        world.fill(&at(&topic, partition), 0..10);
+    }
+    // It is fetched, and then something is to be given back, before the owner turns at all.
+    world.pass(SECOND);
+    members[0].patience = SECOND;
+    members.push(Member::quick(&world, 2, &[&topic]));
+    world.pass(10 * SECOND);
+    members[0].turn(world.now(), true);
+    assert!(matches!(members[0].waiting, Some((Rebalance::Revoke(_), _))));
+    assert_eq!(members[0].sink.count(), 0);
+    world.until("each has its own", &mut members, |m| {
+        m[0].sink.count() == 10 && m[1].sink.count() == 10
+    });
 }
 
 #[test]
