@@ -13,8 +13,11 @@ pub(crate) mod reader;
 
 mod alarm;
 mod assignor;
+mod census;
 mod fetcher;
+mod identity;
 mod offsets;
+mod place;
 mod records;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Owners here turn only when they are woken, and now and then besides, when nothing may have come: so that every
 //! wake-up that is missing fails a test.
 
+mod expulsion;
 mod faults;
 mod group;
 mod hand;
