@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 
 use super::alarm::Alarm;
 use super::fetcher::{Fetcher, Purpose};
-use super::membership::{COORDINATOR, Member, Membership, Waiting};
+use super::identity::COORDINATOR;
+use super::membership::{Member, Membership, Waiting};
 use super::network::{Call, Client, Lane, Net, NoAnswer, Port, Process, SharedNetwork};
 use super::offsets::{self, Committed};
 use crate::broker::api::{Response, text};
