@@ -63,6 +63,11 @@ pub(crate) mod virtual_time {
         CURRENT.set(moment);
     }
 
+    /// The time of tokio's timers, in a runtime whose clock is paused.
+    pub(crate) fn of_timers() -> tokio::time::Instant {
+        tokio::time::Instant::now()
+    }
+
     /// Says what lets time pass for code that blocks: it sets the time behind it.
     pub(crate) fn set_pass(pass: Option<Pass>) {
         PASS.set(pass);

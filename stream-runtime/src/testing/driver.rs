@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use super::clients::network::{Network, Process, SharedNetwork};
 use super::random::Random;
 use super::worker::{Facts, Killed, Polled, Program, Worker};
+use crate::clock;
 use crate::clock::virtual_time::{self, Moment};
 use crate::cluster::crash::simulated;
 use crate::cluster::status::Stage;
@@ -91,7 +92,7 @@ impl Driver {
                 facts: None,
                 news: Arc::default(),
                 processes: 0,
-                base: Instant::now(),
+                base: clock::now(),
                 tokio_base: None,
                 polled: Rc::default(),
                 skew: Rc::default(),
@@ -182,8 +183,8 @@ impl World {
 
     /// Brings the network and the clocks to the same time.
     async fn meet_time(&mut self) {
-        let tokio_base = *self.tokio_base.get_or_insert_with(tokio::time::Instant::now);
-        let tokio_elapsed = tokio::time::Instant::now() - tokio_base;
+        let tokio_base = *self.tokio_base.get_or_insert_with(virtual_time::of_timers);
+        let tokio_elapsed = virtual_time::of_timers() - tokio_base;
         let elapsed = self.elapsed();
         // Somebody blocked, and let the network's time pass.
         if elapsed > tokio_elapsed {
