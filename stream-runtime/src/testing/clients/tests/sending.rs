@@ -587,6 +587,45 @@ fn faults_lose_and_double_nothing() {
     }
 }
 
+/// Batches that fail for good take no other with them, and double none, whatever breaks meanwhile.
+#[test]
+fn faults_do_not_spread_a_failure() {
+    for seed in 0..50 {
+        let world = World::new(seed);
+        let topic = world.topic_with("log", 2, &[("max.message.bytes", "2000")]);
+        let mut chance = Random::new(seed);
+        {
+            let mut network = world.network.lock();
+            let behaviour = &mut network.behaviour;
+            behaviour.breaks = 5 + u32::try_from(chance.below(20)).expect("small");
+            behaviour.patience = Duration::from_millis(1 + chance.below(50));
+            behaviour.batch_records = (1, 1);
+            behaviour.request_batches = (1, 2);
+        }
+        let (mut producer, _) = producer(&world);
+        let large = "x".repeat(5000);
+        let mut sent = [0; 2];
+        let mut failures = 0;
+        for _ in 0..200 {
+            let partition = chance.index(2);
+            let number = i32::try_from(partition).expect("few");
+            if chance.one_in(20) {
+                send(&mut *producer, &topic, number, &large);
+                failures += 1;
+            } else {
+                send(&mut *producer, &topic, number, &sent[partition].to_string());
+                sent[partition] += 1;
+            }
+            world.pass(Duration::from_micros(chance.below(2000)));
+        }
+        assert!(producer.flush(SOON * 10), "seed {seed}");
+        assert_eq!(producer.take_failure().is_some(), failures > 0, "seed {seed}");
+        for (partition, sent) in (0..).zip(sent) {
+            assert_eq!(values(&world, "log", partition), numbers(0..sent), "seed {seed}");
+        }
+    }
+}
+
 /// A seed repeats a run.
 #[test]
 fn a_seed_gives_the_same_run() {
