@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 
 use super::alarm::Alarm;
 use super::fetcher::{Fetcher, Purpose};
-use super::membership::{COORDINATOR, Member, Membership, Waiting};
+use super::identity::COORDINATOR;
+use super::membership::{Member, Membership, Waiting};
 use super::network::{Call, Client, Lane, Net, NoAnswer, Port, Process, SharedNetwork};
 use super::offsets::{self, Committed};
 use crate::broker::api::{Response, text};
@@ -62,6 +63,7 @@ enum Question {
 
 impl VirtualConsumer {
     /// `member` is the name of the thread in its worker, which is part of its lasting name if it has one.
+    #[allow(clippy::new_ret_no_self, reason = "nobody has it but behind its port")]
     pub(crate) fn new(
         network: &SharedNetwork,
         process: Process,

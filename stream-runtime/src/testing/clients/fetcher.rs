@@ -15,9 +15,10 @@ use kafka_protocol::messages::{FetchRequest, TopicName};
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::Notify;
 
-use super::membership::COORDINATOR;
+use super::identity::COORDINATOR;
 use super::network::{Call, Lane, Net, NoAnswer};
 use super::offsets::{self, Committed};
+use super::place::{Place, Source, Stage};
 use super::records::{Aborted, Batches, end_of};
 use crate::broker::api::{Response, text};
 use crate::error::{Error, Result};
@@ -56,45 +57,6 @@ pub(super) struct Fetcher {
     wake: Arc<Notify>,
 }
 
-/// How far a partition is read.
-#[derive(Debug)]
-struct Place {
-    topic: StrBytes,
-    stage: Stage,
-    /// The offset of the next record for the owner.
-    given: i64,
-    /// That of the next one to fetch.
-    fetched: i64,
-    /// The question that it is in.
-    asked: Option<Call>,
-    /// Not before this time after something went wrong.
-    again_at: Duration,
-    /// Whether an answer has said how far it is to the end.
-    is_known: bool,
-    /// The end that was noted last.
-    end: Option<i64>,
-    /// The high watermark of the last answer.
-    high: Option<i64>,
-    /// The high watermark that a reader waits for. It is the one that was first seen, since a log that is being written
-    /// would always be a little ahead.
-    target: Option<i64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// Where to begin is to be asked.
-    Asking(Source),
-    Reading,
-    /// The offset to begin at is not there.
-    OutOfRange,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    Committed,
-    Beginning,
-}
-
 #[derive(Debug)]
 struct Question {
     about: About,
@@ -121,57 +83,6 @@ enum What {
     Records(Batches, i64),
     End(i64),
     OutOfRange,
-}
-
-impl Place {
-    fn new(topic: StrBytes, start: StartOffset) -> Self {
-        let (stage, offset) = match start {
-            StartOffset::Committed => (Stage::Asking(Source::Committed), 0),
-            StartOffset::Beginning => (Stage::Asking(Source::Beginning), 0),
-            StartOffset::At(offset) => (Stage::Reading, offset.max(0)),
-        };
-        Self {
-            topic,
-            stage,
-            given: offset,
-            fetched: offset,
-            asked: None,
-            again_at: Duration::ZERO,
-            is_known: false,
-            end: None,
-            high: None,
-            target: None,
-        }
-    }
-
-    fn begin_at(&mut self, offset: i64) {
-        self.stage = Stage::Reading;
-        self.given = offset;
-        self.fetched = offset;
-    }
-
-    /// Forgets what was fetched and not given.
-    fn rewind(&mut self) {
-        self.fetched = self.given;
-        self.asked = None;
-        self.is_known = false;
-        self.end = None;
-    }
-
-    fn may_ask(&self, now: Duration) -> bool {
-        self.asked.is_none() && self.again_at <= now
-    }
-
-    /// Whether a reader that has everything stable below `offset` has reached the end.
-    fn is_end(&mut self, offset: i64) -> bool {
-        let target = self.target.or(self.high).unwrap_or(offset);
-        if offset < target {
-            self.target = Some(target);
-            return false;
-        }
-        self.target = None;
-        true
-    }
 }
 
 impl Fetcher {

@@ -11,35 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
-use kafka_protocol::messages::join_group_request::JoinGroupRequestProtocol;
-use kafka_protocol::messages::leave_group_request::MemberIdentity;
-use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
-use kafka_protocol::messages::sync_group_request::SyncGroupRequestAssignment;
-use kafka_protocol::messages::{
-    GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, MetadataRequest,
-    MetadataResponse, SyncGroupRequest, SyncGroupResponse, TopicName,
-};
+use kafka_protocol::messages::{JoinGroupResponse, SyncGroupResponse};
 use kafka_protocol::protocol::StrBytes;
 use tokio::sync::Notify;
 
 use super::assignor::{self, Assignments, Subscription};
-use super::network::{Call, Lane, Net, NoAnswer};
-use crate::broker::api::{Response, text};
+use super::census::{self, Census};
+use super::identity::Identity;
+use super::network::{Call, Net, NoAnswer};
+use crate::broker::api::Response;
 use crate::error::Error;
 use crate::kafka::{ClientSettings, TopicPartition};
-
-/// The connection for what the group's coordinator does.
-pub(super) const COORDINATOR: Lane = 1;
-
-const JOIN_VERSION: i16 = 5;
-const SYNC_VERSION: i16 = 3;
-const HEARTBEAT_VERSION: i16 = 3;
-const LEAVE_VERSION: i16 = 4;
-const METADATA_VERSION: i16 = 4;
-
-/// How often the leader looks whether topics have got more partitions, and how soon one whose topic is not there.
-const COUNT_EVERY: Duration = Duration::from_secs(300);
-const COUNT_MISSING_EVERY: Duration = Duration::from_secs(1);
 
 /// What [`GroupMembership`](crate::kafka::GroupMembership) holds: goes with the offsets of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,22 +45,16 @@ pub(super) enum Waiting {
         partitions: Vec<TopicPartition>,
         then: Vec<TopicPartition>,
     },
-    /// Everything belongs to others, or what the group has assigned, which comes to the same.
+    /// What the group has assigned belongs to others; with what went along or without, which comes to the same.
     Lost { with_companions: bool },
 }
 
 /// A member of a group, or somebody who wants to be one.
 #[derive(Debug)]
 pub(super) struct Membership {
-    group: StrBytes,
-    instance: Option<StrBytes>,
-    session_timeout: Duration,
+    identity: Identity,
     heartbeat_interval: Duration,
-    max_poll_interval: Duration,
     topics: Vec<Arc<str>>,
-    /// Empty for one that the broker does not know.
-    id: StrBytes,
-    generation: i32,
     stage: Stage,
     waiting: Option<Waiting>,
     /// What the group has assigned and the owner has.
@@ -115,27 +91,12 @@ enum Stage {
     Failed,
 }
 
-/// What the leader knows of the topics since it has last assigned their partitions.
-#[derive(Debug)]
-struct Census {
-    topics: BTreeSet<Arc<str>>,
-    counts: BTreeMap<Arc<str>, i32>,
-    call: Option<Call>,
-    at: Duration,
-}
-
 impl Membership {
     pub(super) fn new(settings: &ClientSettings, member: &str, wake: Arc<Notify>) -> Self {
-        let instance = settings.instance_id.as_ref();
         Self {
-            group: text(settings.group.as_str()),
-            instance: instance.map(|id| text(format!("{id}-{member}"))),
-            session_timeout: settings.session_timeout,
+            identity: Identity::new(settings, member),
             heartbeat_interval: settings.heartbeat_interval,
-            max_poll_interval: settings.max_poll_interval,
             topics: Vec::new(),
-            id: StrBytes::default(),
-            generation: -1,
             stage: Stage::Outside,
             waiting: None,
             owned: BTreeSet::new(),
@@ -180,18 +141,12 @@ impl Membership {
     /// As whom offsets are committed.
     pub(super) fn speaker(&self) -> Option<Member> {
         let is_out = matches!(self.stage, Stage::Outside | Stage::Expelled | Stage::Failed);
-        let is_member = !is_out && !self.is_lost() && !self.id.is_empty() && self.generation > 0;
-        is_member.then(|| Member {
-            group: self.group.to_string(),
-            member_id: self.id.to_string(),
-            generation: self.generation,
-            instance_id: self.instance.as_ref().map(ToString::to_string),
-        })
+        self.identity.member().filter(|_| !is_out && !self.is_lost())
     }
 
     /// As whom the owner has what it has.
     pub(super) fn current(&self) -> Option<Member> {
-        let holds = self.holds_as.as_ref().is_some_and(|id| *id == self.id);
+        let holds = self.holds_as.as_ref().is_some_and(|id| *id == self.identity.id);
         self.speaker().filter(|_| holds)
     }
 
@@ -213,7 +168,7 @@ impl Membership {
         match self.waiting.take() {
             Some(Waiting::Assign { partitions, rejoins }) => {
                 self.owned.extend(partitions);
-                self.holds_as = Some(self.id.clone());
+                self.holds_as = Some(self.identity.id.clone());
                 if matches!(self.stage, Stage::Expelled) {
                     // Nobody had told, since there was nothing to lose.
                     self.lose(net);
@@ -251,21 +206,21 @@ impl Membership {
 
     /// The broker has refused what this member has sent. True when it is one no longer.
     pub(super) fn refused(&mut self, sent: &Member, error: ResponseError, net: &mut Net<'_>) -> bool {
-        if *self.id != *sent.member_id {
+        if *self.identity.id != *sent.member_id {
             return true;
         }
         match error {
             ResponseError::UnknownMemberId => {
-                self.forget_id();
+                self.identity.forget();
                 self.lose(net);
             }
             ResponseError::FencedInstanceId => self.fail(error),
             ResponseError::IllegalGeneration => {
                 let is_rebalancing = self.waiting.is_some() || !matches!(self.stage, Stage::Steady);
-                if is_rebalancing || sent.generation != self.generation {
+                if is_rebalancing || sent.generation != self.identity.generation {
                     return false;
                 }
-                self.generation = -1;
+                self.identity.generation = -1;
                 self.lose(net);
             }
             _ => return false,
@@ -276,7 +231,7 @@ impl Membership {
     /// Leaves the group for good. One with a lasting name stays until its session ends, since it may come back.
     pub(super) fn leave(&mut self, net: &mut Net<'_>) {
         self.stage = Stage::Outside;
-        self.send_leave(net);
+        self.identity.leave(net);
     }
 
     /// Does what is due.
@@ -284,12 +239,12 @@ impl Membership {
         let now = net.now();
         if self.deadline_of_owner().is_some_and(|at| at <= now) {
             self.is_abandoned = true;
-            self.send_leave(net);
-            self.forget_id();
+            self.identity.leave(net);
+            self.identity.forget();
             self.lose(net);
         }
         if self.end_of_session().is_some_and(|at| at <= now) {
-            self.forget_id();
+            self.identity.forget();
             self.lose(net);
         }
         if self.next_join().is_some_and(|at| at <= now) {
@@ -298,10 +253,10 @@ impl Membership {
         if self.next_heartbeat().is_some_and(|at| at <= now) {
             self.beat(net);
         }
-        if self.next_count().is_some_and(|at| at <= now) {
-            if let Some(census) = &mut self.census {
-                census.call = Some(count(&census.topics, net));
-            }
+        if self.next_count().is_some_and(|at| at <= now)
+            && let Some(census) = &mut self.census
+        {
+            census.begin(net);
         }
     }
 
@@ -318,11 +273,11 @@ impl Membership {
 
     fn deadline_of_owner(&self) -> Option<Duration> {
         let takes_part = !matches!(self.stage, Stage::Outside | Stage::Failed) && !self.is_abandoned;
-        takes_part.then(|| self.polled_at + self.max_poll_interval)
+        takes_part.then(|| self.polled_at + self.identity.max_poll_interval)
     }
 
     fn end_of_session(&self) -> Option<Duration> {
-        matches!(self.stage, Stage::Steady).then(|| self.heard_at + self.session_timeout)
+        matches!(self.stage, Stage::Steady).then(|| self.heard_at + self.identity.session_timeout)
     }
 
     fn next_join(&self) -> Option<Duration> {
@@ -338,9 +293,12 @@ impl Membership {
     }
 
     fn next_count(&self) -> Option<Duration> {
-        let may = matches!(self.stage, Stage::Steady) && self.waiting.is_none();
-        let census = self.census.as_ref().filter(|census| may && census.call.is_none());
-        census.map(|census| census.at)
+        self.census.as_ref().filter(|_| self.is_settled())?.next()
+    }
+
+    /// Whether it is a member and nothing waits.
+    fn is_settled(&self) -> bool {
+        matches!(self.stage, Stage::Steady) && self.waiting.is_none()
     }
 
     /// Takes the answer to a request. False when it is none of ours.
@@ -357,14 +315,12 @@ impl Membership {
             }
             return true;
         }
-        if let Some(census) = self.census.as_mut().filter(|census| census.call == Some(call)) {
-            census.call = None;
-            census.at = net.now() + COUNT_EVERY;
-            if let Ok(Response::Metadata(response)) = answer
-                && counts(response) != census.counts
-                && matches!(self.stage, Stage::Steady)
-                && self.waiting.is_none()
-            {
+        if let Some(census) = self.census.as_mut().filter(|census| census.is_asked(call)) {
+            let response = match answer {
+                Ok(Response::Metadata(response)) => Some(response),
+                _ => None,
+            };
+            if census.answered(response, net.now()) && self.is_settled() {
                 self.join(net);
             }
             return true;
@@ -376,8 +332,8 @@ impl Membership {
             },
             (Stage::Counting(own, members), answer) if *own == call => match answer {
                 Ok(Response::Metadata(response)) => {
-                    let assigned = assignor::assign(members, &counts(response));
-                    self.census = Some(Census::of(topics_of(members), response, net.now()));
+                    let assigned = assignor::assign(members, &census::counts(response));
+                    self.census = Some(Census::new(members, response, net.now()));
                     self.synchronise(&assigned, net);
                 }
                 _ => self.join_later(net),
@@ -401,20 +357,9 @@ impl Membership {
         let subscription = Subscription {
             topics: self.topics.clone(),
             owned: self.owned.clone(),
-            generation: self.generation,
+            generation: self.identity.generation,
         };
-        let protocol = JoinGroupRequestProtocol::default()
-            .with_name(text("cooperative-sticky"))
-            .with_metadata(subscription.encode());
-        let request = JoinGroupRequest::default()
-            .with_group_id(GroupId(self.group.clone()))
-            .with_session_timeout_ms(millis(self.session_timeout))
-            .with_rebalance_timeout_ms(millis(self.max_poll_interval))
-            .with_member_id(self.id.clone())
-            .with_group_instance_id(self.instance.clone())
-            .with_protocol_type(text("consumer"))
-            .with_protocols(vec![protocol]);
-        self.stage = Stage::Joining(net.call(COORDINATOR, JOIN_VERSION, request));
+        self.stage = Stage::Joining(self.identity.join(&subscription, net));
     }
 
     fn join_later(&mut self, net: &mut Net<'_>) {
@@ -425,22 +370,22 @@ impl Membership {
     fn joined(&mut self, response: &JoinGroupResponse, net: &mut Net<'_>) {
         match ResponseError::try_from_code(response.error_code) {
             None => {
-                self.id = response.member_id.clone();
-                self.generation = response.generation_id;
-                if response.leader == self.id {
+                self.identity.id = response.member_id.clone();
+                self.identity.generation = response.generation_id;
+                if response.leader == self.identity.id {
                     let members = response.members.iter();
                     let members = members.map(|member| {
                         let subscription = Subscription::decode(member.metadata.clone());
                         (member.member_id.clone(), subscription)
                     });
                     let members: BTreeMap<_, _> = members.collect();
-                    self.stage = Stage::Counting(count(&topics_of(&members), net), members);
+                    self.stage = Stage::Counting(census::ask(&members, net), members);
                 } else {
                     self.synchronise(&Assignments::new(), net);
                 }
             }
             Some(ResponseError::MemberIdRequired) => {
-                self.id = response.member_id.clone();
+                self.identity.id = response.member_id.clone();
                 self.join(net);
             }
             Some(error) => self.not_joined(error, net),
@@ -448,18 +393,7 @@ impl Membership {
     }
 
     fn synchronise(&mut self, assigned: &Assignments<StrBytes>, net: &mut Net<'_>) {
-        let assignments = assigned.iter().map(|(id, partitions)| {
-            SyncGroupRequestAssignment::default()
-                .with_member_id(id.clone())
-                .with_assignment(assignor::encode_assignment(partitions))
-        });
-        let request = SyncGroupRequest::default()
-            .with_group_id(GroupId(self.group.clone()))
-            .with_generation_id(self.generation)
-            .with_member_id(self.id.clone())
-            .with_group_instance_id(self.instance.clone())
-            .with_assignments(assignments.collect());
-        self.stage = Stage::Synchronising(net.call(COORDINATOR, SYNC_VERSION, request));
+        self.stage = Stage::Synchronising(self.identity.synchronise(assigned, net));
     }
 
     fn synchronised(&mut self, response: &SyncGroupResponse, net: &mut Net<'_>) {
@@ -491,11 +425,11 @@ impl Membership {
     fn not_joined(&mut self, error: ResponseError, net: &mut Net<'_>) {
         match error {
             ResponseError::UnknownMemberId => {
-                self.forget_id();
+                self.identity.forget();
                 self.lose(net);
             }
             ResponseError::IllegalGeneration => {
-                self.generation = -1;
+                self.identity.generation = -1;
                 self.lose(net);
             }
             ResponseError::FencedInstanceId
@@ -507,12 +441,7 @@ impl Membership {
     }
 
     fn beat(&mut self, net: &mut Net<'_>) {
-        let request = HeartbeatRequest::default()
-            .with_group_id(GroupId(self.group.clone()))
-            .with_generation_id(self.generation)
-            .with_member_id(self.id.clone())
-            .with_group_instance_id(self.instance.clone());
-        self.heartbeat = Some(net.call(COORDINATOR, HEARTBEAT_VERSION, request));
+        self.heartbeat = Some(self.identity.beat(net));
         self.heartbeat_at = net.now() + self.heartbeat_interval;
     }
 
@@ -527,11 +456,11 @@ impl Membership {
                 }
             }
             Some(ResponseError::UnknownMemberId) => {
-                self.forget_id();
+                self.identity.forget();
                 self.lose(net);
             }
             Some(ResponseError::IllegalGeneration) => {
-                self.generation = -1;
+                self.identity.generation = -1;
                 self.lose(net);
             }
             Some(error @ ResponseError::FencedInstanceId) => self.fail(error),
@@ -539,13 +468,11 @@ impl Membership {
         }
     }
 
-    fn forget_id(&mut self) {
-        self.id = StrBytes::default();
-        self.generation = -1;
-    }
-
     /// What it has belongs to others. Who has nothing joins again at once.
     fn lose(&mut self, net: &mut Net<'_>) {
+        if matches!(self.stage, Stage::Failed) {
+            return;
+        }
         self.heartbeat = None;
         self.census = None;
         self.stage = Stage::Expelled;
@@ -586,66 +513,4 @@ impl Membership {
         self.failure = Some(format!("{error}: {advice}"));
         self.wake.notify_one();
     }
-
-    fn send_leave(&self, net: &mut Net<'_>) {
-        if self.instance.is_some() || self.id.is_empty() {
-            return;
-        }
-        let member = MemberIdentity::default().with_member_id(self.id.clone());
-        let request = LeaveGroupRequest::default()
-            .with_group_id(GroupId(self.group.clone()))
-            .with_members(vec![member]);
-        net.call(COORDINATOR, LEAVE_VERSION, request);
-    }
-}
-
-impl Census {
-    fn of(topics: BTreeSet<Arc<str>>, response: &MetadataResponse, now: Duration) -> Self {
-        let is_missing = response.topics.iter().any(|topic| topic.error_code != 0);
-        let every = if is_missing {
-            COUNT_MISSING_EVERY
-        } else {
-            COUNT_EVERY
-        };
-        Self {
-            topics,
-            counts: counts(response),
-            call: None,
-            at: now + every,
-        }
-    }
-}
-
-fn topics_of(members: &BTreeMap<StrBytes, Subscription>) -> BTreeSet<Arc<str>> {
-    members
-        .values()
-        .flat_map(|member| member.topics.clone())
-        .collect()
-}
-
-/// Asks how many partitions topics have.
-fn count(topics: &BTreeSet<Arc<str>>, net: &mut Net<'_>) -> Call {
-    let topics = topics.iter().map(|name| {
-        let name = TopicName(text(&**name));
-        MetadataRequestTopic::default().with_name(Some(name))
-    });
-    let request = MetadataRequest::default().with_topics(Some(topics.collect()));
-    net.call(COORDINATOR, METADATA_VERSION, request)
-}
-
-/// How many partitions each topic has.
-fn counts(response: &MetadataResponse) -> BTreeMap<Arc<str>, i32> {
-    let there = response.topics.iter().filter(|topic| topic.error_code == 0);
-    let count = there.map(|topic| {
-        let name = topic.name.as_ref().map_or("", |name| name.as_str());
-        (
-            Arc::from(name),
-            i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX),
-        )
-    });
-    count.collect()
-}
-
-fn millis(time: Duration) -> i32 {
-    i32::try_from(time.as_millis()).unwrap_or(i32::MAX)
 }

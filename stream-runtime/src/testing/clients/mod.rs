@@ -20,9 +20,12 @@ pub(crate) mod transactions;
 mod alarm;
 mod assignor;
 mod batches;
+mod census;
 mod delivery;
 mod fetcher;
+mod identity;
 mod offsets;
+mod place;
 mod records;
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ struct Reading {
 }
 
 impl VirtualReader {
+    #[allow(clippy::new_ret_no_self, reason = "nobody has it but behind its port")]
     pub(crate) fn new(
         network: &SharedNetwork,
         process: Process,

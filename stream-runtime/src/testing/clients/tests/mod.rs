@@ -4,6 +4,7 @@
 //! wake-up that is missing fails a test.
 
 mod administering;
+mod expulsion;
 mod faults;
 mod group;
 mod hand;
