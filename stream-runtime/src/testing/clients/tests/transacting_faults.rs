@@ -216,53 +216,56 @@ impl Worker<'_> {
     }
 }
 
+/// Fifty transactions under the faults that a seed decides on; what they committed is checked.
+fn run(world: &World, seed: u64) -> Told {
+    let topics = (
+        world.topic("input", 1),
+        world.topic_with("output", 3, &[("max.message.bytes", "2000")]),
+    );
+    let mut chance = Random::new(seed);
+    {
+        let mut network = world.network.lock();
+        let behaviour = &mut network.behaviour;
+        behaviour.breaks = 5 + u32::try_from(chance.below(60)).expect("small");
+        behaviour.patience = Duration::from_millis(1 + chance.below(400));
+        behaviour.latency = (
+            Duration::from_micros(100),
+            Duration::from_millis(1 + chance.below(20)),
+        );
+        behaviour.batch_records = (1, 1 + chance.below(30));
+        behaviour.request_batches = (1, 3);
+    }
+    let mut worker = Worker {
+        world,
+        topics,
+        transacting: Transacting::raw(world, 0, MINUTE),
+        told: Told::default(),
+        long_faults: [0, 20][usize::from(seed.is_multiple_of(3))],
+        has_rival: false,
+        chance,
+        process: 0,
+        zombies: Vec::new(),
+    };
+    worker.renew();
+    for _ in 0..50 {
+        worker.transact();
+    }
+    worker.end();
+    let found = committed(world, "input").map_or(0, |(offset, _)| offset);
+    assert_eq!(found, worker.told.offset, "seed {seed}");
+    for (partition, told) in (0..).zip(&worker.told.done) {
+        assert!(values(world, "output", partition) == *told, "seed {seed}");
+    }
+    worker.told
+}
+
 /// What is committed is what was told to be, nothing twice, in order: whatever breaks.
 #[test]
 fn faults_never_make_what_is_committed_differ_from_what_was_told() {
     let mut counts = BTreeMap::new();
     for seed in 0..60 {
-        let world = World::new(seed);
-        let topics = (
-            world.topic("input", 1),
-            world.topic_with("output", 3, &[("max.message.bytes", "2000")]),
-        );
-        let mut chance = Random::new(seed);
-        {
-            let mut network = world.network.lock();
-            let behaviour = &mut network.behaviour;
-            behaviour.breaks = 5 + u32::try_from(chance.below(60)).expect("small");
-            behaviour.patience = Duration::from_millis(1 + chance.below(400));
-            behaviour.latency = (
-                Duration::from_micros(100),
-                Duration::from_millis(1 + chance.below(20)),
-            );
-            behaviour.batch_records = (1, 1 + chance.below(30));
-            behaviour.request_batches = (1, 3);
-        }
-        let transacting = Transacting::raw(&world, 0, MINUTE);
-        let mut worker = Worker {
-            world: &world,
-            topics,
-            transacting,
-            told: Told::default(),
-            long_faults: [0, 20][usize::from(seed % 3 == 0)],
-            has_rival: false,
-            chance,
-            process: 0,
-            zombies: Vec::new(),
-        };
-        worker.renew();
-        for _ in 0..50 {
-            worker.transact();
-        }
-        worker.end();
-        let found = committed(&world, "input").map_or(0, |(offset, _)| offset);
-        assert_eq!(found, worker.told.offset, "seed {seed}");
-        for (partition, told) in (0..).zip(&worker.told.done) {
-            assert!(values(&world, "output", partition) == *told, "seed {seed}");
-        }
-        for (what, count) in &worker.told.counts {
-            *counts.entry(*what).or_insert(0) += count;
+        for (what, count) in run(&World::new(seed), seed).counts {
+            *counts.entry(what).or_insert(0) += count;
         }
     }
     for what in [
@@ -270,4 +273,16 @@ fn faults_never_make_what_is_committed_differ_from_what_was_told() {
     ] {
         assert!(counts.contains_key(what), "{what}: {counts:?}");
     }
+}
+
+#[test]
+fn a_seed_gives_the_same_transactions() {
+    let trace = |seed| {
+        let world = World::new(seed);
+        world.network.lock().keep_trace();
+        run(&world, seed);
+        world.network.lock().trace().to_vec()
+    };
+    assert!(trace(3) == trace(3));
+    assert!(trace(3) != trace(4));
 }
