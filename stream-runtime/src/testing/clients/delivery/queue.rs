@@ -151,11 +151,8 @@ impl Queue {
             return false;
         }
         let is_on_wire = |sent: &Sent| matches!(sent.state, State::OnTheWire(_));
-        match self.sent.iter().position(|sent| !is_on_wire(sent)) {
-            Some(first) => {
-                let is_drained = !self.sent.iter().skip(first).any(is_on_wire);
-                is_drained && self.sent[first].state == State::Again
-            }
+        match self.sent.iter().position(|sent| sent.state == State::Again) {
+            Some(first) => !self.sent.iter().skip(first).any(is_on_wire),
             None => takes_new && self.sent.len() < MOST_SENT && self.has_due(now),
         }
     }

@@ -12,7 +12,9 @@ mod networking;
 mod positions;
 mod reading;
 mod sending;
+mod sending_faults;
 mod transacting;
+mod transacting_faults;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;

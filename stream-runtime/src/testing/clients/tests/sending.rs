@@ -16,7 +16,7 @@ use crate::testing::clients::topics::{LoggedRecord, NewRecord};
 
 pub(super) const SOON: Duration = Duration::from_secs(30);
 
-fn producer(world: &World) -> (Box<dyn Producer + Send>, Arc<Notify>) {
+pub(super) fn producer(world: &World) -> (Box<dyn Producer + Send>, Arc<Notify>) {
     producer_with(world, &settings())
 }
 
@@ -528,63 +528,6 @@ fn an_acknowledged_record_tells_where_it_is() {
         .expect("nobody answers");
     assert_eq!(error.kind(), crate::error::ErrorKind::Broker);
     assert!(error.to_string().contains("log"), "{error}");
-}
-
-/// Whatever breaks: nothing lost, nothing twice, in order.
-#[test]
-fn faults_lose_and_double_nothing() {
-    for seed in 0..50 {
-        let world = World::new(seed);
-        let topic = world.topic("log", 3);
-        let mut chance = Random::new(seed);
-        {
-            let mut network = world.network.lock();
-            let behaviour = &mut network.behaviour;
-            behaviour.breaks = 5 + u32::try_from(chance.below(40)).expect("small");
-            behaviour.patience = Duration::from_millis(1 + chance.below(300));
-            behaviour.latency = (
-                Duration::from_micros(100),
-                Duration::from_millis(1 + chance.below(30)),
-            );
-            behaviour.batch_records = (1, 1 + chance.below(100));
-            behaviour.request_batches = (1, 3);
-            behaviour.linger = (Duration::ZERO, Duration::from_millis(chance.below(5)));
-        }
-        let (mut producer, _) = producer(&world);
-        producer.follow(&topic);
-        let mut sent = [0; 3];
-        for _ in 0..200 {
-            for _ in 0..chance.below(30) {
-                let partition = chance.index(3);
-                send(
-                    &mut *producer,
-                    &topic,
-                    i32::try_from(partition).expect("few"),
-                    &sent[partition].to_string(),
-                );
-                sent[partition] += 1;
-            }
-            match chance.below(40) {
-                0 => world.network.lock().set_away(true),
-                1 => world.network.lock().set_cut_off(Process(0), true),
-                2 => world.network.lock().set_frozen(Process(0), true),
-                _ => {}
-            }
-            world.pass(Duration::from_micros(chance.below(20_000)));
-            let mut network = world.network.lock();
-            network.set_away(false);
-            network.set_cut_off(Process(0), false);
-            network.set_frozen(Process(0), false);
-        }
-        assert!(producer.flush(SOON * 10), "seed {seed}");
-        assert_eq!(producer.take_failure(), None, "seed {seed}");
-        for (partition, sent) in (0..).zip(sent) {
-            let values = values(&world, "log", partition);
-            assert!(values == numbers(0..sent), "seed {seed}");
-            let end = (sent > 0).then(|| world.network.end("log", partition));
-            assert_eq!(producer.acknowledged(&topic, partition), end, "seed {seed}");
-        }
-    }
 }
 
 /// A seed repeats a run.

@@ -4,19 +4,22 @@
 //! transaction is aborted when nothing of it is on the wire any more; nothing is asked of a broker for a transaction that it
 //! cannot know of.
 
+mod adding;
+mod asking;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::ResponseError;
 use kafka_protocol::messages::TransactionalId;
 use tokio::sync::Notify;
 
-use super::requests::{self, Asked};
+use self::adding::Adding;
+use super::requests;
 use crate::broker::api::Response;
 use crate::kafka::judge::{self, judge, overdue};
 use crate::kafka::{CommitOffset, Complaint, TransactionOutcome};
 use crate::testing::clients::alarm::Alarm;
-use crate::testing::clients::delivery::{COORDINATOR, Delivery, GROUP, Place, ask_identity, identity};
+use crate::testing::clients::delivery::Delivery;
 use crate::testing::clients::membership::Member;
 use crate::testing::clients::network::{Call, Client, Net, NoAnswer};
 
@@ -69,16 +72,6 @@ struct Step {
     again_at: Duration,
     /// Why the last attempt did not succeed.
     complaint: Complaint,
-}
-
-/// Partitions that are being added.
-#[derive(Debug)]
-struct Adding {
-    places: Vec<Place>,
-    asked: Option<Call>,
-    again_at: Duration,
-    /// A request was lost, so that the broker may have opened the transaction.
-    is_unsure: bool,
 }
 
 /// The transactions of one producer.
@@ -239,58 +232,6 @@ impl Transactions {
         }
     }
 
-    fn add_partitions(&mut self, net: &mut Net<'_>) {
-        let Some(identity) = self.delivery.identity() else {
-            return;
-        };
-        let takes_more = self.is_open && self.fatal.is_none() && self.doomed.is_none();
-        if self.adding.is_none() && takes_more {
-            let places = self.delivery.to_be_added();
-            self.adding = (!places.is_empty()).then(|| Adding {
-                places,
-                asked: None,
-                again_at: net.now(),
-                is_unsure: false,
-            });
-        }
-        if let Some(adding) = &mut self.adding
-            && adding.asked.is_none()
-            && adding.again_at <= net.now()
-        {
-            let request = requests::add_partitions(&self.id, identity, &adding.places);
-            adding.asked = Some(net.call(COORDINATOR, requests::ADD_PARTITIONS_VERSION, request));
-        }
-    }
-
-    /// Takes the answer to the request that adds partitions.
-    fn added(&mut self, answer: Result<Response, NoAnswer>, net: &mut Net<'_>) {
-        let Some(mut adding) = self.adding.take() else {
-            return;
-        };
-        adding.asked = None;
-        adding.again_at = net.now() + net.back_off();
-        let Ok(Response::AddPartitionsToTxn(response)) = answer else {
-            adding.is_unsure = true;
-            self.adding = Some(adding);
-            return;
-        };
-        let Some(error) = requests::not_added(&response) else {
-            self.is_known = true;
-            self.delivery.added(&adding.places);
-            return;
-        };
-        self.is_known |= adding.is_unsure;
-        self.needs_epoch |= requests::requires_new_epoch(error);
-        let complaint = requests::complaint(Asked::AddPartitions, error);
-        if complaint.fatal {
-            self.breaks(complaint, net);
-        } else if !complaint.retriable {
-            self.doom(complaint);
-        } else if self.doomed.is_none() && !self.is_aborting() {
-            self.adding = Some(adding);
-        }
-    }
-
     fn is_aborting(&self) -> bool {
         let stage = self.step.as_ref().map(|step| step.stage.call());
         stage == Some(judge::Call::Abort)
@@ -331,151 +272,13 @@ impl Transactions {
         }
     }
 
-    /// Sends the request of the stage, or goes on to the next one where there is nothing to ask.
-    fn ask(&mut self, net: &mut Net<'_>) {
-        let Some(step) = &mut self.step else {
-            return;
-        };
-        let identity = self.delivery.identity();
-        if let Stage::Init = step.stage {
-            let request = ask_identity(Some(&self.id), self.timeout_ms, None);
-            step.asked = Some(net.call(COORDINATOR, requests::INIT_VERSION, request));
-            return;
-        }
-        let Some(identity) = identity else {
-            return;
-        };
-        let id = &self.id;
-        let call = match &step.stage {
-            Stage::Init => return,
-            Stage::AddOffsets { member, .. } => {
-                let request = requests::add_offsets(id, identity, &member.group);
-                net.call(COORDINATOR, requests::ADD_OFFSETS_VERSION, request)
-            }
-            Stage::CommitOffsets { offsets, member } => {
-                let request = requests::commit_offsets(id, identity, member, offsets);
-                net.call(GROUP, requests::COMMIT_OFFSETS_VERSION, request)
-            }
-            Stage::Commit => {
-                if !self.delivery.is_done() || self.adding.is_some() {
-                    return;
-                }
-                if !self.is_known {
-                    self.finish(TransactionOutcome::Done, net);
-                    return;
-                }
-                net.call(
-                    COORDINATOR,
-                    requests::END_VERSION,
-                    requests::end(id, identity, true),
-                )
-            }
-            Stage::Drain => {
-                if self.delivery.is_settled() && self.adding.is_none() {
-                    let renews = self.needs_epoch || self.delivery.is_torn();
-                    step.stage = if renews { Stage::Renew } else { Stage::Abort };
-                    self.ask(net);
-                }
-                return;
-            }
-            Stage::Abort => {
-                if !self.is_known {
-                    self.finish(TransactionOutcome::Done, net);
-                    return;
-                }
-                net.call(
-                    COORDINATOR,
-                    requests::END_VERSION,
-                    requests::end(id, identity, false),
-                )
-            }
-            Stage::Renew => {
-                let request = ask_identity(Some(id), self.timeout_ms, Some(identity));
-                net.call(COORDINATOR, requests::INIT_VERSION, request)
-            }
-        };
-        step.asked = Some(call);
-    }
-
-    /// Takes the answer to the request of the step.
-    fn stepped(&mut self, answer: Result<Response, NoAnswer>, net: &mut Net<'_>) {
-        let Some(step) = &mut self.step else {
-            return;
-        };
-        step.asked = None;
-        let Ok(response) = answer else {
-            self.is_known |= matches!(step.stage, Stage::AddOffsets { .. });
-            self.complain(requests::lost(), net);
-            return;
-        };
-        let (asked, error) = match &response {
-            Response::InitProducerId(response) => match identity(response) {
-                Ok(identity) => {
-                    self.delivery.begin_anew(identity, net.now());
-                    (Asked::Init, None)
-                }
-                Err(error) => (Asked::Init, Some(error)),
-            },
-            Response::AddOffsetsToTxn(response) => (
-                Asked::AddOffsets,
-                ResponseError::try_from_code(response.error_code),
-            ),
-            Response::TxnOffsetCommit(response) => (Asked::CommitOffsets, requests::not_staged(response)),
-            Response::EndTxn(response) => (Asked::End, ResponseError::try_from_code(response.error_code)),
-            _ => return,
-        };
-        if let Some(error) = error {
-            if asked == Asked::End && requests::requires_new_epoch(error) && self.is_aborting() {
-                self.needs_epoch = true;
-                self.go_to(Stage::Drain);
-            } else {
-                self.complain(requests::complaint(asked, error), net);
-            }
-            return;
-        }
-        match self.step.take() {
-            Some(Step {
-                stage: Stage::AddOffsets { offsets, member },
-                deadline,
-                complaint,
-                ..
-            }) => {
-                self.is_known = true;
-                self.step = Some(Step {
-                    stage: Stage::CommitOffsets { offsets, member },
-                    deadline,
-                    asked: None,
-                    again_at: net.now(),
-                    complaint,
-                });
-            }
-            Some(step) if matches!(step.stage, Stage::CommitOffsets { .. }) => {
-                self.step = Some(Step {
-                    stage: Stage::Commit,
-                    ..step
-                });
-            }
-            step => {
-                self.step = step;
-                self.finish(TransactionOutcome::Done, net);
-            }
-        }
-    }
-
-    fn go_to(&mut self, stage: Stage) {
-        if let Some(step) = &mut self.step {
-            step.stage = stage;
-        }
-    }
-
     /// The step has met this; what follows is judged as in production.
     fn complain(&mut self, complaint: Complaint, net: &mut Net<'_>) {
         let Some(step) = &mut self.step else {
             return;
         };
         let call = step.stage.call();
-        let is_own = self.fatal.is_none();
-        if complaint.fatal && is_own {
+        if complaint.fatal && self.fatal.is_none() {
             self.fatal = Some(complaint.clone());
             self.delivery.reports().breaks(&complaint.text);
         }
@@ -488,11 +291,11 @@ impl Transactions {
             }
             None => {
                 step.again_at = net.now() + net.back_off();
-                step.complaint = complaint;
-                if complaint_asks_for_abort(step) {
+                if complaint.requires_abort {
                     // An abort that was refused begins anew.
                     step.stage = Stage::Drain;
                 }
+                step.complaint = complaint;
             }
         }
     }
@@ -547,10 +350,6 @@ impl Transactions {
         self.ended = Some(outcome);
         self.wake.notify_one();
     }
-}
-
-fn complaint_asks_for_abort(step: &Step) -> bool {
-    step.complaint.requires_abort && step.stage.call() == judge::Call::Abort
 }
 
 impl Client for Transactions {
