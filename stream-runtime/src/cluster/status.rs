@@ -107,9 +107,14 @@ impl ThreadStatus {
         UntilItsEnd(self.clone())
     }
 
+    /// Whether the thread does nothing any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.shared.ended.load(Ordering::Acquire)
+    }
+
     /// How it looks now; `None` when it has ended. Tasks that restore or have stopped are nobody's concern here.
     pub(crate) fn look(&self, name: &str) -> Option<ThreadLook> {
-        if self.shared.ended.load(Ordering::Acquire) {
+        if self.has_ended() {
             return None;
         }
         let tasks = self.get();

@@ -75,6 +75,10 @@ pub(super) trait Timetable {
 
 impl Driver {
     pub(super) fn new(program: Program, seed: u64) -> Self {
+        assert!(
+            tokio::runtime::Handle::try_current().is_err(),
+            "a TestApp has a runtime of its own, with virtual time: take `#[test]` instead of `#[tokio::test]`"
+        );
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .start_paused(true)
@@ -345,6 +349,33 @@ impl World {
             && tasks.iter().all(|(_, stage)| *stage == Stage::Running)
             && !self.workers.iter().any(Worker::is_committing)
             && !self.network.hides_records()
+            && self.is_shared_out()
+    }
+
+    /// Whether each worker that the group can hear has some of the tasks of each sub-topology, as far as there are enough.
+    pub(super) fn is_shared_out(&self) -> bool {
+        let heard: Vec<_> = self.workers.iter().filter(|worker| worker.is_heard()).collect();
+        let Some(facts) = &self.facts else {
+            return true;
+        };
+        let subs = facts.topology.sub_topologies.iter().zip(&facts.topics.partitions);
+        subs.into_iter().all(|(sub, count)| {
+            let has_some = |worker: &&&Worker| {
+                let tasks = worker.tasks().into_iter();
+                tasks
+                    .filter_map(|(task, _)| Some(task.rsplit_once('/')?.0.to_owned()))
+                    .any(|name| name == sub.name)
+            };
+            heard.iter().filter(has_some).count() >= heard.len().min(*count as usize)
+        })
+    }
+
+    /// The sub-topology of a table, and how many tasks it has.
+    pub(super) fn tasks_of(&self, table: &str) -> Option<(String, u32)> {
+        let facts = self.facts.as_ref()?;
+        let node = facts.topology.tables.iter().find(|node| node.def.name == table)?;
+        let sub = &facts.topology.sub_topologies[node.sub_topology];
+        Some((sub.name.clone(), facts.topics.partitions[node.sub_topology]))
     }
 
     /// How many tasks the program has.
@@ -353,12 +384,12 @@ impl World {
         counts.map(|count| *count as usize).sum()
     }
 
-    /// The tasks that run, and on which worker: sub-topology, partition, number.
-    pub(super) fn running_tasks(&self) -> Vec<(String, i32, usize)> {
+    /// The tasks whose tables are up to date, and on which worker: sub-topology, partition, number.
+    pub(super) fn restored_tasks(&self) -> Vec<(String, i32, usize)> {
         let mut running = Vec::new();
-        for worker in &self.workers {
+        for worker in self.workers.iter().filter(|worker| worker.is_heard()) {
             for (task, stage) in worker.tasks() {
-                if stage == Stage::Running
+                if matches!(stage, Stage::Running | Stage::Stopped(_))
                     && let Some((sub_topology, partition)) = task.rsplit_once('/')
                     && let Ok(partition) = partition.parse()
                 {
@@ -377,6 +408,7 @@ impl World {
     }
 
     pub(super) fn set_cut_off(&mut self, number: usize, is_cut_off: bool) {
+        self.workers[number].set_cut_off(is_cut_off);
         if let Some(process) = self.workers[number].process() {
             self.network.lock().set_cut_off(process, is_cut_off);
         }

@@ -1,6 +1,6 @@
 //! What goes wrong in a simulation, when, and how it ends: decided by a seed.
 //!
-//! Every fault has a number, and chance of its own: leaving one out changes nothing about the others, so that those can
+//! Every fault has a number, and chance of its own: leaving one out changes little about the others, so that those can
 //! be found that matter.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,6 +118,10 @@ impl Faults {
         self
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.kinds.is_empty()
+    }
+
     /// One about so often; every 4 s of virtual time unless said otherwise.
     #[must_use]
     pub fn every(mut self, time: Duration) -> Self {
@@ -188,7 +192,7 @@ impl Schedule {
     /// The workers have been started.
     pub(super) fn begin(&mut self, world: &mut World) {
         self.workers = world.workers.len();
-        self.is_over = self.faults.as_ref().is_none_or(|faults| faults.kinds.is_empty());
+        self.is_over = self.faults.as_ref().is_none_or(Faults::is_empty);
         if !self.is_over {
             self.climate = climate(&mut Random::new(self.seed));
             world.network.lock().behaviour = self.climate.clone();
@@ -332,7 +336,7 @@ impl Schedule {
                     passes,
                 });
                 let point = point.unwrap_or("any call");
-                format!("worker {worker} is killed at {point}, the time number {passes}")
+                format!("worker {worker} is to be killed at {point}, the time number {passes}")
             }
             FaultKind::Restart => {
                 world.workers[worker].ask_to_stop();

@@ -1,4 +1,5 @@
-//! What tests use.
+//! What tests use: agents called as functions, and with the feature `testing` whole programs on virtual time
+//! (`TestApp`), also under everything that can go wrong (`simulate`).
 //!
 //! An agent is a plain function and can be called as one:
 //!

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use super::app::TestApp;
 use super::faults::{Faults, Schedule, Told};
 
 /// How many seeds are tried unless said otherwise.
 const SEEDS: u64 = 50;
+/// With so many seeds some fault should have happened.
+const ENOUGH: u64 = 10;
 /// How often a run that fails is repeated to find out which of its faults matter.
 const TRIES: usize = 60;
 
@@ -63,23 +65,44 @@ pub fn simulate(app: impl Fn() -> TestApp + Sync, run: impl Fn(&mut TestApp) + S
         app: &app,
         run: &run,
         only: only(),
+        happened: AtomicUsize::new(0),
+        wants_faults: AtomicBool::new(false),
     };
     let seeds = seeds();
+    assert!(!seeds.is_empty(), "STREAM_TEST_SEEDS: {seeds:?} are no seeds");
     let Some(failed) = simulation.first_failure(seeds.clone()) else {
+        let happened = simulation.happened.load(Ordering::Relaxed);
+        let is_idle = happened == 0 && simulation.wants_faults.load(Ordering::Relaxed);
+        assert!(
+            !is_idle || simulation.only.is_some() || seeds.end - seeds.start < ENOUGH,
+            "no fault happened with any of the seeds {seeds:?}: they happen while time passes, so let some pass with \
+             `advance` between what the test sends"
+        );
         return;
+    };
+    let seed = failed.seed;
+    // What other runs printed is above; it cannot be told apart there.
+    let Some(failed) = simulation.attempt(seed, simulation.only.clone()) else {
+        panic!(
+            "seed {seed} failed and did not fail again: the test depends on more than its seed, such as a static, a \
+             `HashMap` or the real time. It said: {}",
+            failed.message
+        );
     };
     let failed = match simulation.only {
         Some(_) => failed,
         None => simulation.with_fewer_faults(failed),
     };
     let faults: Vec<_> = failed.told.iter().map(|told| format!("  {told}\n")).collect();
+    let faults = match faults.is_empty() {
+        true => "without any fault\n".to_owned(),
+        false => format!("with these faults:\n{}", faults.concat()),
+    };
     let numbers: Vec<_> = failed.told.iter().map(|told| told.number.to_string()).collect();
     panic!(
-        "seed {seed} of {seeds:?} fails: {message}\nwith these faults:\n{faults}once more: STREAM_TEST_SEED={seed} \
-         STREAM_TEST_FAULTS={numbers} cargo test {test}",
-        seed = failed.seed,
+        "seed {seed} of {seeds:?} fails: {message}\n{faults}once more: STREAM_TEST_SEED={seed} \
+         STREAM_TEST_FAULTS={numbers} cargo test {test} -- --exact",
         message = failed.message,
-        faults = faults.concat(),
         numbers = numbers.join(","),
     );
 }
@@ -88,6 +111,10 @@ struct Simulation<'a> {
     app: &'a (dyn Fn() -> TestApp + Sync),
     run: &'a (dyn Fn(&mut TestApp) + Sync),
     only: Option<BTreeSet<usize>>,
+    /// How many faults happened in all runs.
+    happened: AtomicUsize,
+    /// Whether any were to.
+    wants_faults: AtomicBool,
 }
 
 /// A run that did not hold.
@@ -134,11 +161,14 @@ impl Simulation<'_> {
     fn attempt(&self, seed: u64, only: Option<BTreeSet<usize>>) -> Option<Failed> {
         let mut app = (self.app)().seed(seed);
         let faults = app.wanted_faults.take().unwrap_or_else(Faults::all);
+        self.wants_faults.fetch_or(!faults.is_empty(), Ordering::Relaxed);
         app.schedule = Schedule::new(faults, seed);
         app.schedule.only = only;
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&mut app)));
         let told = std::mem::take(&mut app.schedule.told);
+        self.happened.fetch_add(told.len(), Ordering::Relaxed);
         let payload = outcome.err()?;
+        eprintln!("that was seed {seed}, with {} faults", told.len());
         // What is left of it may panic once more on its way out.
         drop(catch_unwind(AssertUnwindSafe(|| drop(app))));
         let message = payload

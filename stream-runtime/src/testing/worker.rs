@@ -53,7 +53,7 @@ impl Program {
                 session_timeout: settings.session_timeout,
                 heartbeat_interval: settings.heartbeat_interval,
                 max_poll_interval: settings.max_poll_interval,
-                raw: Vec::new(),
+                raw: settings.kafka.clone().into_iter().collect(),
             },
         })
     }
@@ -83,6 +83,7 @@ struct Life {
     threads: Vec<ThreadControl>,
     standbys: Option<StandbyControl>,
     is_frozen: bool,
+    is_cut_off: bool,
     failure: Option<Error>,
 }
 
@@ -152,6 +153,21 @@ impl Worker {
         self.life.as_ref().is_some_and(|life| life.is_frozen)
     }
 
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.is_cut_off)
+    }
+
+    /// Whether it lives, and the group can hear it.
+    pub(super) fn is_heard(&self) -> bool {
+        self.lives() && !self.is_frozen() && !self.is_cut_off()
+    }
+
+    pub(super) fn set_cut_off(&mut self, is_cut_off: bool) {
+        if let Some(life) = &mut self.life {
+            life.is_cut_off = is_cut_off;
+        }
+    }
+
     /// The process that it is now.
     pub(super) fn process(&self) -> Option<Process> {
         self.life.as_ref().map(|life| life.process)
@@ -205,6 +221,7 @@ impl Worker {
             threads,
             standbys,
             is_frozen: false,
+            is_cut_off: false,
             failure: None,
         });
         Ok(Facts {

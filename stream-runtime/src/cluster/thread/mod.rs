@@ -144,7 +144,7 @@ impl ThreadHandle {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.join.is_finished()
+        self.status().has_ended()
     }
 
     /// Waits for its end.
@@ -163,6 +163,9 @@ pub(crate) fn start(setup: ThreadSetup, changed: Arc<Notify>) -> Result<ThreadHa
     let (control, controlled) = control();
     let builder = std::thread::Builder::new().name(setup.member.clone());
     let body = move || {
+        // Dropped from the last to the first: it has ended by when that is told, and both whatever comes of it.
+        let _told = NotifyOnDrop(Arc::clone(&changed));
+        let _alive = controlled.status.until_its_end();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -175,10 +178,8 @@ pub(crate) fn start(setup: ThreadSetup, changed: Arc<Notify>) -> Result<ThreadHa
     Ok(ThreadHandle { control, join })
 }
 
-/// What a thread does, to its end. Never moves to another thread.
+/// What a thread does, to its end. Never moves to another thread. `changed` is notified when a task stops.
 pub(crate) async fn run(setup: ThreadSetup, controlled: Controlled, changed: Arc<Notify>) -> Result<Rows> {
-    let _alive = controlled.status.until_its_end();
-    let _ended = NotifyOnDrop(Arc::clone(&changed));
     Thread::new(setup, controlled, changed)?.run().await
 }
 

@@ -71,7 +71,7 @@ impl TestApp {
     }
 
     /// Lets time pass until everything that was sent is processed and committed, and nobody has anything left to do. Faults
-    /// of a [simulation](super::simulate) end here, and what they ended is started again.
+    /// of a [simulation](crate::testing::simulate) end here, and what they ended is started again.
     ///
     /// # Panics
     /// When a task has stopped, when a worker has ended by itself, or when it is not over after 15 virtual minutes. The
@@ -128,11 +128,20 @@ impl TestApp {
         self
     }
 
-    /// Starts a worker that was killed or stopped, on what is left on its disk; or a new one.
+    /// Starts a worker that was killed or stopped, on what is left on its disk; or a new one
+    /// that has the next number.
     ///
     /// # Panics
     /// When it runs, or cannot start.
     pub fn start(&mut self, worker: usize) -> &mut Self {
+        let workers = &self.world().workers;
+        assert!(
+            worker <= workers.len(),
+            "there is no worker {worker}; the next new one is worker {}",
+            workers.len()
+        );
+        let lives = workers.get(worker).is_some_and(Worker::lives);
+        assert!(!lives, "worker {worker} runs: kill or stop it first");
         let started = self.running().0.driver.at_once(|world| world.start(worker));
         if let Err(error) = started {
             panic!("worker {worker} cannot start: {error}");

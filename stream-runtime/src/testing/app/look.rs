@@ -52,10 +52,11 @@ impl TestApp {
         self.read(topic)
     }
 
-    /// What is committed of a table, by all workers that run its tasks.
+    /// What is committed of a table, all partitions together.
     ///
     /// # Panics
-    /// When the program has no such table, or an entry does not decode.
+    /// When the program has no such table, an entry does not decode, or nobody has one of its tasks at the moment, as
+    /// after a [`kill`](Self::kill): [`settle`](Self::settle) first.
     pub fn table<K, V>(&mut self, table: &'static Table<K, V>) -> TableView<K, V>
     where
         K: TableKey,
@@ -69,7 +70,22 @@ impl TestApp {
         );
         let mut entries = BTreeMap::new();
         let mut wrong = None;
-        for (sub_topology, partition, worker) in running.driver.world.running_tasks() {
+        let world = &running.driver.world;
+        let restored = world.restored_tasks();
+        if let Some((sub, count)) = world.tasks_of(name) {
+            let missing = (0..count).find(|number| {
+                !restored
+                    .iter()
+                    .any(|(found, partition, _)| *found == sub && partition.cast_unsigned() == *number)
+            });
+            if let Some(number) = missing {
+                panic!(
+                    "nobody has task {sub}/{number} at the moment, and with it a part of table `{name}`: let it be \
+                     taken over first, with `settle` or more of `advance`"
+                );
+            }
+        }
+        for (sub_topology, partition, worker) in restored {
             let disk = &running.driver.world.workers[worker].disk;
             disk.scan(&sub_topology, partition, name, &mut |key, value| {
                 match (K::decode_key(key), table.decode(value)) {
@@ -141,8 +157,11 @@ impl TestApp {
             left.push("a transaction is open".to_owned());
         }
         for worker in &world.workers {
-            if !worker.lives() {
-                left.push(format!("{worker:?} does not run"));
+            match worker {
+                worker if !worker.lives() => left.push(format!("{worker:?} does not run")),
+                worker if worker.is_frozen() => left.push(format!("{worker:?} is frozen")),
+                worker if worker.is_cut_off() => left.push(format!("{worker:?} is cut off")),
+                _ => {}
             }
             let tasks = worker.tasks().into_iter();
             let late = tasks.filter(|(_, stage)| *stage != Stage::Running);

@@ -54,7 +54,8 @@ const OBSERVER: Process = Process(0);
 /// # }
 /// ```
 ///
-/// The program starts when it is first used. Settings have their defaults, without a file and without the environment, but
+/// The program's id is `test`, and so its internal topic `words` is `test-words` to those that take names, and its dead
+/// letters are in `test-dead-letters`. It starts when it is first used. Settings have their defaults, without a file and without the environment, but
 /// for topics of 4 partitions; [`set`](Self::set) gives others. Topics that belong to others are created too.
 ///
 /// Agents may sleep and set time-outs by tokio's timers: those are on virtual time. Threads, blocking calls, sockets and
@@ -123,8 +124,12 @@ impl TestApp {
     }
 
     /// How many workers the program starts with; 1 unless said otherwise. [`scale`](Self::scale) changes it later.
+    ///
+    /// # Panics
+    /// When it is none.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
+        assert!(workers > 0, "a program starts with a worker at least");
         self.workers = workers;
         self
     }
@@ -156,7 +161,7 @@ impl TestApp {
     }
 
     /// What goes wrong while time passes, by the seed: nothing unless said otherwise, and in a
-    /// [simulation](super::simulate) everything that can.
+    /// [simulation](crate::testing::simulate) everything that can.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.wanted_faults = Some(faults);
@@ -186,7 +191,7 @@ impl TestApp {
         if self.keeps_trace {
             network.lock().keep_trace();
         }
-        for number in 0..self.workers.max(1) {
+        for number in 0..self.workers {
             if let Err(error) = driver.at_once(|world| world.start(number)) {
                 panic!("worker {number} cannot start: {error}");
             }
@@ -229,7 +234,10 @@ impl TestApp {
     pub(super) fn partitions_of(&mut self, topic: &str) -> u32 {
         let network = self.world().network.clone();
         network.partitions(topic).unwrap_or_else(|| {
-            panic!("the program has no topic `{topic}`: is it used by one of the agents of the test?")
+            let known = network.topic_names().join("`, `");
+            panic!(
+                "there is no topic `{topic}`: is it used by one of the agents of the test? There are `{known}`"
+            )
         })
     }
 }

@@ -36,6 +36,17 @@ pub(crate) struct NewRecord<'a> {
 }
 
 impl SharedNetwork {
+    /// The names of all topics.
+    pub(crate) fn topic_names(&self) -> Vec<String> {
+        let network = self.lock();
+        network
+            .broker
+            .topics
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .collect()
+    }
+
     /// How many partitions a topic has, if there is such a one.
     pub(crate) fn partitions(&self, topic: &str) -> Option<u32> {
         let network = self.lock();

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{Client, ClientId, Member, Net, Network, Process};
+use crate::cluster::crash;
 
 /// A network that is shared by the clients and the driver of a test. All of them live on one thread; the ports of clients
 /// are `Send` nevertheless, and so this is locked.
@@ -78,6 +79,11 @@ impl<C: Client> Port<C> {
     /// # Panics
     /// When its process was killed: nothing of it runs any more.
     pub(crate) fn with<R>(&self, act: impl FnOnce(&mut C, &mut Net<'_>) -> R) -> R {
+        crash::point("call");
+        self.reach(act)
+    }
+
+    fn reach<R>(&self, act: impl FnOnce(&mut C, &mut Net<'_>) -> R) -> R {
         let mut network = self.network.lock();
         let done = network.with_client(self.id, |client, net| {
             let client: &mut dyn Any = client;
@@ -93,7 +99,7 @@ impl<C: Client> Port<C> {
     /// The same where the client may be gone: its owner can outlive its process for as long as it takes to be dropped.
     pub(crate) fn with_rest<R>(&self, act: impl FnOnce(&mut C, &mut Net<'_>) -> R) -> Option<R> {
         let is_there = self.network.lock().members.contains_key(&self.id);
-        is_there.then(|| self.with(act))
+        is_there.then(|| self.reach(act))
     }
 
     pub(crate) fn network(&self) -> &SharedNetwork {
