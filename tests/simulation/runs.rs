@@ -71,6 +71,14 @@ fn at_least_once_loses_no_record_whatever_happens() {
     simulate(|| app().workers(2), |world| feed(world).check_all_there(world));
 }
 
+/// A producer that is full when a commit is due had its worker turn without an end.
+#[test]
+fn a_full_producer_is_waited_for() {
+    let mut world = app().workers(2).exactly_once().seed(1013).faults(Faults::all());
+    let truth = feed(&mut world);
+    truth.check_exact(&mut world);
+}
+
 #[test]
 fn a_seed_gives_the_same_run_to_the_letter() {
     let run = || {

@@ -309,7 +309,8 @@ impl Task {
                     return Ran::Idle;
                 }
                 if done == budget {
-                    return Ran::Busy;
+                    // Whoever gives no budget waits for something else, which tells.
+                    return if budget == 0 { Ran::Idle } else { Ran::Busy };
                 }
                 if !self.open_next() {
                     return Ran::Idle;
