@@ -27,10 +27,8 @@ impl TestApp {
         key: impl Into<K>,
         value: impl Into<V>,
     ) -> &mut Self {
-        let key = encoded(topic.key, &key.into());
-        let value = encoded(topic.value, &value.into());
-        let name = self.name_of(topic.def());
-        self.put(&name, key.as_deref(), value.as_deref(), None)
+        let now = self.now_millis();
+        self.send_at(topic, key, value, now)
     }
 
     /// The same with this timestamp, in milliseconds since the Unix epoch.
@@ -47,7 +45,7 @@ impl TestApp {
         let key = encoded(topic.key, &key.into());
         let value = encoded(topic.value, &value.into());
         let name = self.name_of(topic.def());
-        self.put(&name, key.as_deref(), value.as_deref(), Some(timestamp))
+        self.put(&name, key.as_deref(), value.as_deref(), timestamp)
     }
 
     /// Puts bytes into a topic by its name on the broker: for topics that are named by strings, and for records that do
@@ -56,7 +54,8 @@ impl TestApp {
     /// # Panics
     /// When the program has no such topic.
     pub fn send_bytes(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> &mut Self {
-        self.put(topic, key, value, None)
+        let now = self.now_millis();
+        self.put(topic, key, value, now)
     }
 
     /// Lets so much time pass.
@@ -210,13 +209,7 @@ impl TestApp {
         self
     }
 
-    fn put(
-        &mut self,
-        topic: &str,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        timestamp: Option<i64>,
-    ) -> &mut Self {
+    fn put(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, timestamp: i64) -> &mut Self {
         let count = self.partitions_of(topic);
         let partition = match key {
             Some(key) => partition_of(key, count),
@@ -226,7 +219,6 @@ impl TestApp {
             }
         };
         let network = self.world().network.clone();
-        let timestamp = timestamp.unwrap_or_else(|| network.lock().wall_millis());
         let record = NewRecord {
             key,
             value,

@@ -64,29 +64,26 @@ impl TestApp {
     {
         let name = table.def().name;
         let (running, _) = self.running();
-        assert!(
-            running.topology.tables.iter().any(|node| node.def.name == name),
-            "the program has no table `{name}`: is it used by one of the agents of the test?"
-        );
+        let world = &running.driver.world;
+        let (sub, count) = world.tasks_of(name).unwrap_or_else(|| {
+            panic!("the program has no table `{name}`: is it used by one of the agents of the test?")
+        });
+        let mut restored = world.restored_tasks();
+        restored.retain(|(found, ..)| *found == sub);
+        let is_there = |number: &u32| {
+            let mut partitions = restored.iter().map(|(_, partition, _)| partition.cast_unsigned());
+            partitions.any(|partition| partition == *number)
+        };
+        if let Some(number) = (0..count).find(|number| !is_there(number)) {
+            panic!(
+                "nobody has task {sub}/{number} at the moment, and with it a part of table `{name}`: let it be taken over \
+                 first, with `settle` or more of `advance`"
+            );
+        }
         let mut entries = BTreeMap::new();
         let mut wrong = None;
-        let world = &running.driver.world;
-        let restored = world.restored_tasks();
-        if let Some((sub, count)) = world.tasks_of(name) {
-            let missing = (0..count).find(|number| {
-                !restored
-                    .iter()
-                    .any(|(found, partition, _)| *found == sub && partition.cast_unsigned() == *number)
-            });
-            if let Some(number) = missing {
-                panic!(
-                    "nobody has task {sub}/{number} at the moment, and with it a part of table `{name}`: let it be \
-                     taken over first, with `settle` or more of `advance`"
-                );
-            }
-        }
         for (sub_topology, partition, worker) in restored {
-            let disk = &running.driver.world.workers[worker].disk;
+            let disk = &world.workers[worker].disk;
             disk.scan(&sub_topology, partition, name, &mut |key, value| {
                 match (K::decode_key(key), table.decode(value)) {
                     (Ok(key), Ok(value)) => drop(entries.insert(key, value)),

@@ -4,7 +4,6 @@ mod act;
 mod look;
 
 use std::fmt;
-use std::sync::Arc;
 
 pub use self::look::{TableView, TestRecord};
 
@@ -16,7 +15,6 @@ use crate::agent::AgentDef;
 use crate::app::settings::Settings;
 use crate::app::{App, Progress};
 use crate::record::topic::{Ownership, TopicDef};
-use crate::topology::Topology;
 
 /// Partitions of topics of which nothing else is said.
 const PARTITIONS: u32 = 4;
@@ -76,7 +74,6 @@ pub struct TestApp {
 /// The program since it was started.
 pub(super) struct Running {
     pub(super) driver: Driver,
-    topology: Arc<Topology>,
     progress: Progress,
 }
 
@@ -203,11 +200,9 @@ impl TestApp {
         let cluster = driver.world.program.cluster(&network, OBSERVER, "observer");
         let admin = cluster.admin().expect("the observer is never cut off");
         let facts = driver.world.facts.as_ref().expect("a worker was started");
-        let topology = Arc::clone(&facts.topology);
         Running {
-            progress: Progress::new(self.app.id(), &topology, &facts.topics, admin),
+            progress: Progress::new(self.app.id(), &facts.topology, &facts.topics, admin),
             driver,
-            topology,
         }
     }
 

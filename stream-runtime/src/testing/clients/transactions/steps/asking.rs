@@ -35,18 +35,17 @@ impl Transactions {
                 let request = requests::commit_offsets(id, identity, member, offsets);
                 net.call(GROUP, requests::COMMIT_OFFSETS_VERSION, request)
             }
-            Stage::Commit => {
-                if !self.delivery.is_done() || self.adding.is_some() {
-                    return;
-                }
+            Stage::Commit if !self.delivery.is_done() || self.adding.is_some() => return,
+            Stage::Commit | Stage::Abort => {
                 if !self.is_known {
                     self.finish(TransactionOutcome::Done, net);
                     return;
                 }
+                let commits = matches!(step.stage, Stage::Commit);
                 net.call(
                     COORDINATOR,
                     requests::END_VERSION,
-                    requests::end(id, identity, true),
+                    requests::end(id, identity, commits),
                 )
             }
             Stage::Drain => {
@@ -56,17 +55,6 @@ impl Transactions {
                     self.ask(net);
                 }
                 return;
-            }
-            Stage::Abort => {
-                if !self.is_known {
-                    self.finish(TransactionOutcome::Done, net);
-                    return;
-                }
-                net.call(
-                    COORDINATOR,
-                    requests::END_VERSION,
-                    requests::end(id, identity, false),
-                )
             }
             Stage::Renew => {
                 let request = ask_identity(Some(id), self.timeout_ms, Some(identity));
