@@ -60,18 +60,33 @@ async fn block(_text: String) {
     }
 }
 
+/// Lets [`block`] go on when it is dropped.
+struct Unblock;
+
+impl Drop for Unblock {
+    fn drop(&mut self) {
+        BLOCKED.store(false, Ordering::SeqCst);
+    }
+}
+
 #[test]
 fn an_agent_that_blocks_its_thread_is_named_though_the_thread_cannot_speak() {
     log::keep();
     let bench = Bench::new(&[("blocked", 2)]);
     let app = bench.app([block::agent()]).set("stuck_after", "100ms");
     let running = app.start().expect("the program starts");
+    // Dropped before `running`, which waits for the agent: a failure must not hang.
+    let block = Unblock;
     wait_until("both tasks run", || running.running_tasks().len() == 2);
     bench.produce("blocked", [input("a").to(1)]);
-    let sentence = stuck(&running, &["task blocked/1", "`block`", "blocked/1 offset 0"]);
-    assert_mentions(&sentence, &["blocks thread `blocked-0`", "another task of it"]);
-    assert!(log::has(&["WARN", "`block`", "blocks thread `blocked-0`"]));
-    BLOCKED.store(false, Ordering::SeqCst);
+    // The task may seem to stand still a look earlier than its thread: until then the agent is said to work.
+    let blocks = ["`block`", "blocked/1 offset 0", "blocks thread `blocked-0`"];
+    let sentence = stuck(&running, &blocks);
+    assert_mentions(&sentence, &["task blocked/1", "another task of it"]);
+    wait_until("it is told", || {
+        log::has(&["WARN", "`block`", "blocks thread `blocked-0`"])
+    });
+    drop(block);
     bench.wait_for_commit("blocked", 1, 1);
     wait_until("nothing is stuck", || running.stuck_tasks().is_empty());
     running.stop().expect("all is well");
