@@ -92,6 +92,8 @@ pub(crate) struct Task {
     readers: Vec<Vec<usize>>,
     open: Option<Open>,
     waker: Arc<TaskWaker>,
+    /// A record was finished since the last cut.
+    moved_on: bool,
     /// What was committed last for each input, and when.
     committed: Vec<Option<(i64, Instant)>>,
     /// The last committed cut; number 0 before the first. Its changelogs are what is known of them, committed or
@@ -155,6 +157,7 @@ impl Task {
             readers,
             open: None,
             waker: TaskWaker::new(wake),
+            moved_on: false,
             pulse: Pulse::new(
                 id.partition,
                 &blueprint.inputs,
@@ -450,6 +453,7 @@ impl Task {
             self.context.inputs[open.input].borrow_mut().pop();
             self.context.open.set(None);
             self.pulse.closed();
+            self.moved_on = true;
         }
     }
 
@@ -545,6 +549,11 @@ impl Task {
                 .any(|buffer| buffer.borrow().head_offset().is_some())
     }
 
+    /// Whether a record was finished since the last cut: somebody may wait for what came of it.
+    pub(crate) fn has_moved_on(&self) -> bool {
+        self.moved_on && self.is_ready()
+    }
+
     /// Whether finished records have done what is not committed.
     pub(crate) fn has_uncommitted(&self) -> bool {
         let now = clock::now();
@@ -579,7 +588,7 @@ impl Task {
 
     /// What a commit would bring the task to: the offsets of its inputs, and every changed key, encoded, in `batch`.
     /// The record that is open is no part of it. `None` when nothing has changed since the last.
-    pub(crate) fn stage(&self, batch: &mut Batch) -> Result<Option<(Vec<CommitOffset>, Cut)>> {
+    pub(crate) fn stage(&mut self, batch: &mut Batch) -> Result<Option<(Vec<CommitOffset>, Cut)>> {
         if !self.is_ready() {
             return Ok(None);
         }
@@ -594,6 +603,7 @@ impl Task {
             });
             return Ok(Some((offsets.collect(), cut)));
         }
+        self.moved_on = false;
         for write in self.repair.writes() {
             batch.push(write);
         }

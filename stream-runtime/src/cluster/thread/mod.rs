@@ -203,7 +203,12 @@ struct Thread {
     stores: TaskStores,
     tasks: BTreeMap<TaskId, Task>,
     commit: Commit,
+    commit_began: Instant,
     next_commit: Instant,
+    /// Before this no commit begins for the reason alone that there is nothing else to do.
+    rested_at: Instant,
+    /// When one begins for that reason.
+    idle_commit: Option<Instant>,
     /// A commit is due and waits until everything that was sent is with the producer.
     pressing: bool,
     /// Transactions that failed since the last that did not.
@@ -241,7 +246,10 @@ impl Thread {
             commit: Commit::at_start(&output),
             output,
             restores: Restores::new(Arc::clone(&setup.cluster), Arc::clone(&wake)),
+            commit_began: now,
             next_commit: now + setup.commit_interval,
+            rested_at: now,
+            idle_commit: None,
             stores: TaskStores::new(Arc::clone(&setup.stores), setup.standbys.clone()),
             setup,
             wake,
@@ -510,6 +518,10 @@ impl Thread {
             output: &mut self.output,
             failures: &mut self.failures,
         })?;
+        if self.commit.is_none() {
+            let now = clock::now();
+            self.rested_at = now + now.duration_since(self.commit_began);
+        }
         match stepped {
             Stepped::Still => Ok(false),
             Stepped::Moved => Ok(true),
@@ -528,7 +540,9 @@ impl Thread {
     /// Begins a commit when one is due and everything that was sent is with the producer.
     fn begin_commit(&mut self, busy: bool) -> Result<()> {
         let now = clock::now();
+        self.idle_commit = self.idle_commit_at(busy);
         let due = now >= self.next_commit
+            || self.idle_commit.is_some_and(|at| now >= at)
             || !matches!(self.drain, Drain::None)
             || (self.eager && !busy)
             || self.tasks.values().any(Task::wants_anchor)
@@ -536,9 +550,18 @@ impl Thread {
         self.pressing = due && self.tasks.values().any(Task::has_unsent);
         if due && !self.pressing {
             self.commit = Commit::begin(&mut self.tasks)?;
+            self.commit_began = now;
             self.next_commit = now + self.setup.commit_interval;
         }
         Ok(())
+    }
+
+    /// When a thread that has nothing else to do commits, without waiting for the interval: with transactions, what
+    /// records came to is seen only then. There is as much time between such commits as they take, so that they cost
+    /// brokers no more than half of it.
+    fn idle_commit_at(&self, busy: bool) -> Option<Instant> {
+        let is_idle = self.output.is_transactional() && !busy;
+        (is_idle && self.tasks.values().any(Task::has_moved_on)).then_some(self.rested_at)
     }
 
     /// Whether the thread was told to end and may.
@@ -560,7 +583,8 @@ impl Thread {
 
     fn idle_for(&self) -> Duration {
         let now = clock::now();
-        let commit_at = Some(self.next_commit).filter(|_| self.commit.is_none());
+        let next_commit = self.idle_commit.map_or(self.next_commit, |at| at.min(self.next_commit));
+        let commit_at = Some(next_commit).filter(|_| self.commit.is_none());
         let tick = self.setup.cluster.looks_every();
         [
             self.retry_at,

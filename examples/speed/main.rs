@@ -1,0 +1,229 @@
+//! How fast programs are, beside loops over rdkafka that do the same by hand.
+//!
+//! ```sh
+//! cargo run --release --features rocksdb --example speed
+//! cargo run --release --features rocksdb --example speed -- latency
+//! ```
+//!
+//! Starts an Apache Kafka of its own (`tests/kafka/run`; `--broker HOST:PORT` takes another, whose topics
+//! `speed-input` and `speed-output` it deletes), and runs each contender in a process of its own, in turns, over the
+//! same records; looks at every output; and prints the medians, the lowest and the highest, and the ratios to the loop
+//! of the same round. The machine may drift between rounds, and does not within one.
+//!
+//! The job is a keyed count: JSON of about 100 bytes, keyed by user (100,000 of them, Zipf 0.8), in four
+//! partitions. Each record is decoded, counted and summed in a table with a changelog, and answered by a record with the
+//! new count and sum. The second job copies records.
+//!
+//! - `--records 2000000`, `--users 100000`, `--partitions 4`, `--rounds 3`
+//! - `--only NAME,NAME`: these contenders alone; the first is what the others are compared with
+//! - `--set name=value`: a setting for the programs, as often as wanted
+
+mod arguments;
+mod by_hand;
+mod cluster;
+mod job;
+mod latency;
+mod measure;
+mod payments;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use self::by_hand::Way;
+use self::cluster::Cluster;
+use self::measure::{Measured, Spread};
+
+type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+/// Which contender a process is, its id, and where its state goes.
+const ROLE: &str = "SPEED_ROLE";
+const ID: &str = "SPEED_ID";
+const DATADIR: &str = "SPEED_DATADIR";
+
+/// All of the throughput table, in its order.
+const CONTENDERS: [&str; 10] = [
+    "loop",
+    "program",
+    "program-rocksdb",
+    "loop-exactly-once-100ms",
+    "program-exactly-once-100ms",
+    "loop-exactly-once-1s",
+    "program-exactly-once-1s",
+    "program-rocksdb-exactly-once-100ms",
+    "loop-copy",
+    "program-copy",
+];
+
+fn main() -> ExitCode {
+    let outcome = match std::env::var(ROLE) {
+        Ok(role) => contend(&role),
+        Err(_) => match std::env::args().nth(1).as_deref() {
+            Some("latency") => latency::compare(),
+            _ => compare(),
+        },
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What a process does that was started to contend.
+fn contend(role: &str) -> Outcome {
+    let id = std::env::var(ID)?;
+    let has = |part: &str| role.contains(part);
+    let commit_every = if has("-100ms") { "100ms" } else { "1s" };
+    let records = if has("latency") { None } else { Some(arguments::number("--records", 2_000_000)?) };
+    if has("loop") {
+        let way = Way {
+            passes: has("copy"),
+            exactly_once: has("exactly-once"),
+            commit_every: Duration::from_millis(if has("-100ms") { 100 } else { 1000 }),
+            low_latency: has("latency"),
+        };
+        return by_hand::run(&id, way, records);
+    }
+    let mut settings = vec![("datadir".to_owned(), std::env::var(DATADIR)?)];
+    let mut set = |name: &str, value: &str| settings.push((name.to_owned(), value.to_owned()));
+    set("commit_interval", commit_every);
+    if has("rocksdb") {
+        set("store", "rocksdb://");
+    }
+    if has("exactly-once") {
+        set("processing_guarantee", "exactly_once");
+    }
+    if has("latency") {
+        set("linger.ms", "0");
+    }
+    let wanted: Vec<_> = std::env::args().collect();
+    for pair in wanted.windows(2).filter(|pair| pair[0] == "--set") {
+        let (name, value) = pair[1].split_once('=').ok_or("--set takes name=value")?;
+        set(name, value);
+    }
+    job::run(&id, has("copy"), &settings, records)
+}
+
+/// Runs all in turns and prints what they took.
+fn compare() -> Outcome {
+    let (records, users) = (arguments::number("--records", 2_000_000)?, arguments::number("--users", 100_000)?);
+    let partitions = i32::try_from(arguments::number("--partitions", 4)?)?;
+    let only = arguments::text("--only");
+    let contenders: Vec<&str> = match &only {
+        Some(only) => only.split(',').collect(),
+        None => CONTENDERS.into(),
+    };
+    let cluster = Cluster::reach()?;
+    cluster.recreate(&[("speed-input", partitions)])?;
+    let expected = cluster.feed(payments::payments(records, users))?;
+    println!("{records} records of {} users in {partitions} partitions", expected.len());
+    let mut results: HashMap<&str, Vec<Measured>> = HashMap::new();
+    for round in 0..arguments::number("--rounds", 3)? {
+        for name in &contenders {
+            let run = Run::new(name, round);
+            cluster.recreate(&[("speed-output", partitions), (&run.changelog(), partitions)])?;
+            let said = run.to_its_end(&cluster)?;
+            let measured = Measured::heard(&said).ok_or_else(|| format!("{name} said: {said}"))?;
+            if name.contains("copy") {
+                cluster.check_copies(partitions, &expected)?;
+            } else {
+                cluster.check_totals(partitions, &expected)?;
+            }
+            println!(
+                "  round {round} {name:36} {:9.0}/s {:6.2} CPU s/M {:5.0} MiB, first record after {:.2} s",
+                measured.records_per_second,
+                measured.cpu_seconds_per_million,
+                measured.mebibytes,
+                measured.seconds_to_first
+            );
+            results.entry(name).or_default().push(measured);
+            run.clean(&cluster)?;
+        }
+    }
+    println!("\n{:36} {:>27} {:>15} {:>6} {:>8} {:>6}", "", "records/s", "CPU s/M", "MiB", "ratio", "CPU");
+    for name in &contenders {
+        let base = if name.contains("copy") && contenders.contains(&"loop-copy") { "loop-copy" } else { contenders[0] };
+        tell(name, &results[name], &results[base]);
+    }
+    Ok(())
+}
+
+fn tell(name: &str, runs: &[Measured], base: &[Measured]) {
+    let spread = |figure: fn(&Measured) -> f64| Spread::of(runs.iter().map(figure));
+    let speed = spread(|run| run.records_per_second);
+    let cpu = spread(|run| run.cpu_seconds_per_million);
+    let memory = spread(|run| run.mebibytes);
+    let ratio = |figure: fn(&Measured) -> f64| {
+        let pairs = runs.iter().zip(base).map(|(run, base)| figure(run) / figure(base));
+        Spread::of(pairs).median
+    };
+    println!(
+        "{name:36} {:9.0} ({:7.0}-{:7.0}) {:5.2} ({:4.2}-{:4.2}) {:6.0} {:7.2}x {:5.2}x",
+        speed.median,
+        speed.lowest,
+        speed.highest,
+        cpu.median,
+        cpu.lowest,
+        cpu.highest,
+        memory.highest,
+        ratio(|run| run.records_per_second),
+        ratio(|run| run.cpu_seconds_per_million),
+    );
+}
+
+/// One contender in one round.
+pub(crate) struct Run {
+    role: String,
+    id: String,
+    datadir: PathBuf,
+}
+
+impl Run {
+    pub(crate) fn new(role: &str, round: u64) -> Self {
+        let id = format!("speed-{}-{round}-{role}", std::process::id());
+        Self {
+            role: role.to_owned(),
+            datadir: std::env::temp_dir().join(&id),
+            id,
+        }
+    }
+
+    /// Where a loop's changes go; a program makes its own.
+    pub(crate) fn changelog(&self) -> String {
+        format!("{}-changelog", self.id)
+    }
+
+    /// Removes what only this run needed.
+    pub(crate) fn clean(&self, cluster: &Cluster) -> Outcome {
+        cluster.delete(&[&self.changelog(), &format!("{}-totals-changelog", self.id)])?;
+        match std::fs::remove_dir_all(&self.datadir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn start(&self, cluster: &Cluster) -> Outcome<Child> {
+        let mut command = Command::new(std::env::current_exe()?);
+        arguments::pass_on_broker(&mut command, &cluster.address);
+        Ok(command
+            .args(std::env::args().skip(1))
+            .env(ROLE, &self.role)
+            .env(ID, &self.id)
+            .env(DATADIR, &self.datadir)
+            .stdout(Stdio::piped())
+            .spawn()?)
+    }
+
+    /// What it printed.
+    fn to_its_end(&self, cluster: &Cluster) -> Outcome<String> {
+        let output = self.start(cluster)?.wait_with_output()?;
+        match output.status.success() {
+            true => Ok(String::from_utf8(output.stdout)?),
+            false => Err(format!("{} failed", self.role).into()),
+        }
+    }
+}
