@@ -3,6 +3,8 @@
 
 #[path = "simulation/oracle.rs"]
 mod oracle;
+#[path = "simulation/pace.rs"]
+mod pace;
 #[path = "simulation/program.rs"]
 mod program;
 #[path = "simulation/runs.rs"]

@@ -45,7 +45,12 @@ pub(crate) fn run(id: &str, way: Way, records: Option<u64>) -> Outcome {
             first.get_or_insert_with(Instant::now);
             let payload = message.payload().unwrap_or_default();
             if way.passes {
-                send(&producer, "speed-output", message.key().unwrap_or_default(), payload)?;
+                send(
+                    &producer,
+                    "speed-output",
+                    message.key().unwrap_or_default(),
+                    payload,
+                )?;
             } else {
                 let payment: Payment = serde_json::from_slice(payload)?;
                 let total = match totals.get_mut(&payment.user) {
@@ -77,7 +82,7 @@ pub(crate) fn run(id: &str, way: Way, records: Option<u64>) -> Outcome {
     }
     commit(&consumer, &producer, way.exactly_once)?;
     let records = records.unwrap_or_default();
-    Measured::until_now(records, started, first.unwrap_or(started))?.tell();
+    Measured::until_now(records, started, first.unwrap_or(started), 0.0)?.tell();
     Ok(())
 }
 

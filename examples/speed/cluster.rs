@@ -98,7 +98,10 @@ impl Cluster {
         let consumer: BaseConsumer = self.client().create()?;
         let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10))?;
         let topics = metadata.topics().iter();
-        Ok(topics.filter(|topic| topic.error().is_none()).map(|topic| topic.partitions().len()).sum())
+        Ok(topics
+            .filter(|topic| topic.error().is_none())
+            .map(|topic| topic.partitions().len())
+            .sum())
     }
 
     /// A producer with the partitioner that everybody has.
@@ -128,7 +131,10 @@ impl Cluster {
     }
 
     /// Fills the input, and gives what each user must come to: how many payments, and their sum.
-    pub(crate) fn feed(&self, payments: impl Iterator<Item = Payment>) -> Outcome<HashMap<String, (u64, u64)>> {
+    pub(crate) fn feed(
+        &self,
+        payments: impl Iterator<Item = Payment>,
+    ) -> Outcome<HashMap<String, (u64, u64)>> {
         let producer = self.producer("50")?;
         let mut expected: HashMap<String, (u64, u64)> = HashMap::new();
         for payment in payments {
@@ -193,11 +199,7 @@ impl Drop for Cluster {
 }
 
 /// Reads so many records, and sees that no other follows.
-fn each(
-    reader: &BaseConsumer,
-    wanted: u64,
-    mut look: impl FnMut(&[u8], &[u8]) -> Outcome,
-) -> Outcome {
+fn each(reader: &BaseConsumer, wanted: u64, mut look: impl FnMut(&[u8], &[u8]) -> Outcome) -> Outcome {
     let (mut found, mut last) = (0, Instant::now());
     // Transactions end with markers, so no offset of a record tells the end.
     while found < wanted || last.elapsed() < Duration::from_millis(500) {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use stream_runtime::prelude::*;
 
-use crate::measure::Measured;
+use crate::measure::{Measured, cpu_seconds_of};
 use crate::{Outcome, arguments};
 
 /// What comes in.
@@ -38,7 +38,7 @@ static OUTPUT: Topic<String, Total>;
 static TOTALS: Table<String, (u64, u64)>;
 
 /// How many records this process has done.
-static DONE: AtomicU64 = AtomicU64::new(0);
+pub(crate) static DONE: AtomicU64 = AtomicU64::new(0);
 
 /// Adds them up.
 #[agent(topic = INPUT, sink = OUTPUT)]
@@ -72,23 +72,37 @@ async fn pass(bytes: Vec<u8>) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Runs one of them over all records, or until it is killed.
-pub(crate) fn run(id: &str, passes: bool, settings: &[(String, String)], records: Option<u64>) -> Outcome {
-    let agents = if passes { [pass::agent()] } else { [add_up::agent()] };
-    let mut app = App::new(id)
-        .broker(format!("kafka://{}", arguments::broker()))
-        .agents(agents);
+/// What a program is run for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    /// To be measured from the first record behind those of the warm-up to the last commit.
+    Race { warm_up: u64, records: u64 },
+    /// To be watched from outside: says when all its tasks run and when it has done all records, and goes on.
+    Show { tasks: u64, records: u64 },
+    /// To answer records until it is killed.
+    Answer,
+}
+
+/// A program that counts.
+pub(crate) fn count(id: &str) -> App {
+    App::new(id).agents([add_up::agent()])
+}
+
+/// A program that copies.
+pub(crate) fn copy(id: &str) -> App {
+    App::new(id).agents([pass::agent()])
+}
+
+/// Runs a program.
+pub(crate) fn run(app: App, settings: &[(String, String)], purpose: Purpose) -> Outcome {
+    let mut app = app.broker(format!("kafka://{}", arguments::broker()));
     for (name, value) in settings {
         app = app.set(name, value);
     }
     let started = Instant::now();
     let running = app.start()?;
-    let Some(records) = records else {
-        std::thread::park();
-        return Ok(());
-    };
-    let wait_for = |count: u64| -> Outcome {
-        while DONE.load(Ordering::Relaxed) < count {
+    let wait_until = |holds: &dyn Fn() -> bool| -> Outcome {
+        while !holds() {
             if running.has_failed() {
                 return Err("the worker has failed".into());
             }
@@ -96,11 +110,28 @@ pub(crate) fn run(id: &str, passes: bool, settings: &[(String, String)], records
         }
         Ok(())
     };
-    wait_for(1)?;
-    let first = Instant::now();
-    wait_for(records)?;
-    // What is left to commit is part of the work, as it is for the loop.
-    running.stop()?;
-    Measured::until_now(records, started, first)?.tell();
-    Ok(())
+    let has_done = |records: u64| DONE.load(Ordering::Relaxed) >= records;
+    match purpose {
+        Purpose::Race { warm_up, records } => {
+            wait_until(&|| has_done(warm_up + 1))?;
+            let first = Instant::now();
+            // Without a warm-up, the start is part of what it costs, as it is for the loop.
+            let spent = if warm_up > 0 { cpu_seconds_of("self")? } else { 0.0 };
+            wait_until(&|| has_done(warm_up + records))?;
+            // What is left to commit is part of the work, as it is for the loop.
+            running.stop()?;
+            Measured::until_now(records, started, first, spent)?.tell();
+            return Ok(());
+        }
+        Purpose::Show { tasks, records } => {
+            wait_until(&|| running.running_tasks().len() as u64 == tasks)?;
+            println!("ready");
+            wait_until(&|| has_done(records))?;
+            println!("done");
+        }
+        Purpose::Answer => {}
+    }
+    loop {
+        std::thread::park();
+    }
 }

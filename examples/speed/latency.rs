@@ -56,7 +56,10 @@ pub(crate) fn compare() -> Outcome {
             run.clean(&cluster)?;
         }
     }
-    println!("\n{:36} {:>24} {:>24}", "medians of the rounds", "p50 ms", "p99 ms");
+    println!(
+        "\n{:36} {:>24} {:>24}",
+        "medians of the rounds", "p50 ms", "p99 ms"
+    );
     for (name, results) in contenders.iter().zip(&results) {
         let median = Spread::of(results.iter().map(|(median, _)| *median));
         let high = Spread::of(results.iter().map(|(_, high)| *high));

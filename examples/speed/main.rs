@@ -3,6 +3,9 @@
 //! ```sh
 //! cargo run --release --features rocksdb --example speed
 //! cargo run --release --features rocksdb --example speed -- latency
+//! cargo run --release --features rocksdb --example speed -- keys
+//! cargo run --release --features rocksdb --example speed -- partitions
+//! cargo run --release --features rocksdb --example speed -- agents
 //! ```
 //!
 //! Starts an Apache Kafka of its own (`tests/kafka/run`; `--broker HOST:PORT` takes another, whose topics
@@ -23,8 +26,10 @@ mod by_hand;
 mod cluster;
 mod job;
 mod latency;
+mod many;
 mod measure;
 mod payments;
+mod scale;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -32,7 +37,10 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use self::by_hand::Way;
+use stream_runtime::App;
+
 use self::cluster::Cluster;
+use self::job::Purpose;
 use self::measure::{Measured, Spread};
 
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -61,6 +69,9 @@ fn main() -> ExitCode {
         Ok(role) => contend(&role),
         Err(_) => match std::env::args().nth(1).as_deref() {
             Some("latency") => latency::compare(),
+            Some("keys") => scale::keys(),
+            Some("partitions") => scale::partitions(),
+            Some("agents") => scale::agents(),
             _ => compare(),
         },
     };
@@ -78,7 +89,14 @@ fn contend(role: &str) -> Outcome {
     let id = std::env::var(ID)?;
     let has = |part: &str| role.contains(part);
     let commit_every = if has("-100ms") { "100ms" } else { "1s" };
-    let records = if has("latency") { None } else { Some(arguments::number("--records", 2_000_000)?) };
+    let records = arguments::number(
+        "--records",
+        if has("scale") || has("agents") {
+            500_000
+        } else {
+            2_000_000
+        },
+    )?;
     if has("loop") {
         let way = Way {
             passes: has("copy"),
@@ -86,7 +104,7 @@ fn contend(role: &str) -> Outcome {
             commit_every: Duration::from_millis(if has("-100ms") { 100 } else { 1000 }),
             low_latency: has("latency"),
         };
-        return by_hand::run(&id, way, records);
+        return by_hand::run(&id, way, (!has("latency")).then_some(records));
     }
     let mut settings = vec![("datadir".to_owned(), std::env::var(DATADIR)?)];
     let mut set = |name: &str, value: &str| settings.push((name.to_owned(), value.to_owned()));
@@ -105,12 +123,31 @@ fn contend(role: &str) -> Outcome {
         let (name, value) = pair[1].split_once('=').ok_or("--set takes name=value")?;
         set(name, value);
     }
-    job::run(&id, has("copy"), &settings, records)
+    let tasks = arguments::number("--tasks", 0)?;
+    let purpose = match tasks {
+        _ if has("latency") => Purpose::Answer,
+        0 => Purpose::Race {
+            warm_up: arguments::number("--warm-up", 0)?,
+            records,
+        },
+        tasks => Purpose::Show { tasks, records },
+    };
+    let app = if has("agents") {
+        App::new(&id).agents(many::agents().into_iter().take(tasks as usize))
+    } else if has("copy") {
+        job::copy(&id)
+    } else {
+        job::count(&id)
+    };
+    job::run(app, &settings, purpose)
 }
 
 /// Runs all in turns and prints what they took.
 fn compare() -> Outcome {
-    let (records, users) = (arguments::number("--records", 2_000_000)?, arguments::number("--users", 100_000)?);
+    let (records, users) = (
+        arguments::number("--records", 2_000_000)?,
+        arguments::number("--users", 100_000)?,
+    );
     let partitions = i32::try_from(arguments::number("--partitions", 4)?)?;
     let only = arguments::text("--only");
     let contenders: Vec<&str> = match &only {
@@ -120,7 +157,10 @@ fn compare() -> Outcome {
     let cluster = Cluster::reach()?;
     cluster.recreate(&[("speed-input", partitions)])?;
     let expected = cluster.feed(payments::payments(records, users))?;
-    println!("{records} records of {} users in {partitions} partitions", expected.len());
+    println!(
+        "{records} records of {} users in {partitions} partitions",
+        expected.len()
+    );
     let mut results: HashMap<&str, Vec<Measured>> = HashMap::new();
     for round in 0..arguments::number("--rounds", 3)? {
         for name in &contenders {
@@ -144,9 +184,16 @@ fn compare() -> Outcome {
             run.clean(&cluster)?;
         }
     }
-    println!("\n{:36} {:>27} {:>15} {:>6} {:>8} {:>6}", "", "records/s", "CPU s/M", "MiB", "ratio", "CPU");
+    println!(
+        "\n{:36} {:>27} {:>15} {:>6} {:>8} {:>6}",
+        "", "records/s", "CPU s/M", "MiB", "ratio", "CPU"
+    );
     for name in &contenders {
-        let base = if name.contains("copy") && contenders.contains(&"loop-copy") { "loop-copy" } else { contenders[0] };
+        let base = if name.contains("copy") && contenders.contains(&"loop-copy") {
+            "loop-copy"
+        } else {
+            contenders[0]
+        };
         tell(name, &results[name], &results[base]);
     }
     Ok(())
@@ -158,7 +205,10 @@ fn tell(name: &str, runs: &[Measured], base: &[Measured]) {
     let cpu = spread(|run| run.cpu_seconds_per_million);
     let memory = spread(|run| run.mebibytes);
     let ratio = |figure: fn(&Measured) -> f64| {
-        let pairs = runs.iter().zip(base).map(|(run, base)| figure(run) / figure(base));
+        let pairs = runs
+            .iter()
+            .zip(base)
+            .map(|(run, base)| figure(run) / figure(base));
         Spread::of(pairs).median
     };
     println!(
@@ -180,6 +230,7 @@ pub(crate) struct Run {
     role: String,
     id: String,
     datadir: PathBuf,
+    arguments: Vec<String>,
 }
 
 impl Run {
@@ -189,7 +240,14 @@ impl Run {
             role: role.to_owned(),
             datadir: std::env::temp_dir().join(&id),
             id,
+            arguments: Vec::new(),
         }
+    }
+
+    /// With an argument of its own.
+    pub(crate) fn with(mut self, name: &str, value: u64) -> Self {
+        self.arguments.extend([name.to_owned(), value.to_string()]);
+        self
     }
 
     /// Where a loop's changes go; a program makes its own.
@@ -211,6 +269,7 @@ impl Run {
         arguments::pass_on_broker(&mut command, &cluster.address);
         Ok(command
             .args(std::env::args().skip(1))
+            .args(&self.arguments)
             .env(ROLE, &self.role)
             .env(ID, &self.id)
             .env(DATADIR, &self.datadir)
@@ -219,7 +278,7 @@ impl Run {
     }
 
     /// What it printed.
-    fn to_its_end(&self, cluster: &Cluster) -> Outcome<String> {
+    pub(crate) fn to_its_end(&self, cluster: &Cluster) -> Outcome<String> {
         let output = self.start(cluster)?.wait_with_output()?;
         match output.status.success() {
             true => Ok(String::from_utf8(output.stdout)?),

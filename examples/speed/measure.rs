@@ -18,11 +18,13 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    pub(crate) fn until_now(records: u64, started: Instant, first: Instant) -> Outcome<Self> {
+    /// The figures of so many records, of which the first came at `first`, when the process had spent `spent` seconds
+    /// of the processor.
+    pub(crate) fn until_now(records: u64, started: Instant, first: Instant, spent: f64) -> Outcome<Self> {
         Ok(Self {
             records_per_second: records as f64 / first.elapsed().as_secs_f64(),
-            cpu_seconds_per_million: cpu_seconds()? / records as f64 * 1e6,
-            mebibytes: peak_mebibytes()?,
+            cpu_seconds_per_million: (cpu_seconds_of("self")? - spent) / records as f64 * 1e6,
+            mebibytes: mebibytes_of("self", "VmHWM:")?,
             seconds_to_first: (first - started).as_secs_f64(),
         })
     }
@@ -48,22 +50,23 @@ impl Measured {
     }
 }
 
-/// The processor time of this process so far.
-pub(crate) fn cpu_seconds() -> Outcome<f64> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
+/// The processor time of a process so far.
+pub(crate) fn cpu_seconds_of(process: &str) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks = after_name.split_whitespace().skip(11).take(2);
     // A tick is 10 ms on every Linux there is today.
     Ok(ticks.filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / 100.0)
 }
 
-fn peak_mebibytes() -> Outcome<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status
+/// A figure of the memory of a process: `VmRSS:` is what is resident, `VmHWM:` its peak.
+pub(crate) fn mebibytes_of(process: &str, figure: &str) -> Outcome<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status
         .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .ok_or("no peak of memory")?;
-    Ok(peak.split_whitespace().next().unwrap_or("0").parse::<f64>()? / 1024.0)
+        .find_map(|line| line.strip_prefix(figure))
+        .ok_or("no such figure")?;
+    Ok(line.split_whitespace().next().unwrap_or("0").parse::<f64>()? / 1024.0)
 }
 
 /// The middle one of some figures, and the lowest and the highest.
@@ -95,5 +98,8 @@ impl Spread {
 /// The value below which this share of `sorted` lies.
 pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let place = (sorted.len() as f64 * share) as usize;
-    sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
+    sorted
+        .get(place.min(sorted.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or_default()
 }

@@ -21,8 +21,21 @@ pub(crate) fn payments(records: u64, users: u64) -> impl Iterator<Item = Payment
         Payment {
             user: user(rank as u64),
             amount: random.next() % 1000,
-            note: format!("{:016x}, for {:012}", random.next(), random.next() % 1_000_000_007),
+            note: format!(
+                "{:016x}, for {:012}",
+                random.next(),
+                random.next() % 1_000_000_007
+            ),
         }
+    })
+}
+
+/// One payment of each user.
+pub(crate) fn one_of_each(users: u64) -> impl Iterator<Item = Payment> {
+    (0..users).map(|number| Payment {
+        user: user(number),
+        amount: number % 1000,
+        note: "the first of many, of which more is said elsewhere".to_owned(),
     })
 }
 

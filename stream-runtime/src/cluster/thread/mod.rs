@@ -583,7 +583,9 @@ impl Thread {
 
     fn idle_for(&self) -> Duration {
         let now = clock::now();
-        let next_commit = self.idle_commit.map_or(self.next_commit, |at| at.min(self.next_commit));
+        let next_commit = self
+            .idle_commit
+            .map_or(self.next_commit, |at| at.min(self.next_commit));
         let commit_at = Some(next_commit).filter(|_| self.commit.is_none());
         let tick = self.setup.cluster.looks_every();
         [

@@ -1,0 +1,138 @@
+//! What keys cost on the disk, and what partitions and agents cost: idle, and while records come.
+
+use std::io::{BufRead, BufReader};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use crate::cluster::Cluster;
+use crate::measure::{Measured, cpu_seconds_of, mebibytes_of};
+use crate::{Outcome, Run, arguments, by_hand, many, payments};
+
+/// How long an idle process is watched.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// The keyed count over tables of more and more keys, on the disk. The tables are filled first.
+pub(crate) fn keys() -> Outcome {
+    let records = arguments::number("--records", 1_000_000)?;
+    let most = arguments::number("--most", 10_000_000)?;
+    let cluster = Cluster::reach()?;
+    println!(
+        "{:>10} {:>10} {:>12} {:>9}",
+        "keys", "records/s", "CPU s/M", "peak MiB"
+    );
+    for users in [10_000, 100_000, 1_000_000, 10_000_000] {
+        if users > most {
+            break;
+        }
+        let run = Run::new("program-rocksdb", users).with("--warm-up", users);
+        cluster.recreate(&[("speed-input", 4), ("speed-output", 4)])?;
+        let each = payments::one_of_each(users);
+        let expected = cluster.feed(each.chain(payments::payments(records, users)))?;
+        let run = run.with("--records", records);
+        let measured = Measured::heard(&run.to_its_end(&cluster)?).ok_or("it was not measured")?;
+        cluster.check_totals(4, &expected)?;
+        println!(
+            "{users:10} {:10.0} {:12.2} {:9.0}",
+            measured.records_per_second, measured.cpu_seconds_per_million, measured.mebibytes
+        );
+        run.clean(&cluster)?;
+    }
+    Ok(())
+}
+
+/// The keyed count over more and more partitions.
+pub(crate) fn partitions() -> Outcome {
+    let records = arguments::number("--records", 500_000)?;
+    let cluster = Cluster::reach()?;
+    heading("partitions");
+    for partitions in [1, 10, 100, 1_000] {
+        let run = Run::new("program-scale", partitions).with("--tasks", partitions);
+        let count = i32::try_from(partitions)?;
+        cluster.recreate(&[("speed-input", count), ("speed-output", count)])?;
+        watch(&cluster, &run, partitions, records, || {
+            cluster.feed(payments::payments(records, 100_000)).map(drop)
+        })?;
+        run.clean(&cluster)?;
+    }
+    Ok(())
+}
+
+/// More and more agents, each with a topic of one partition.
+pub(crate) fn agents() -> Outcome {
+    let records = arguments::number("--records", 500_000)?;
+    let cluster = Cluster::reach()?;
+    heading("agents");
+    for agents in [1, 10, 50, many::TOPICS.len()] {
+        let run = Run::new("program-agents", agents as u64).with("--tasks", agents as u64);
+        let topics: Vec<_> = many::TOPICS[..agents].iter().map(|topic| (*topic, 1)).collect();
+        cluster.recreate(&topics)?;
+        watch(&cluster, &run, agents as u64, records, || {
+            let producer = cluster.producer("50")?;
+            for n in 0..records {
+                let topic = many::TOPICS[(n % agents as u64) as usize];
+                by_hand::send(
+                    &producer,
+                    topic,
+                    b"key",
+                    b"some hundred bytes are not needed here",
+                )?;
+            }
+            by_hand::delivered(&producer);
+            Ok(())
+        })?;
+        run.clean(&cluster)?;
+    }
+    Ok(())
+}
+
+fn heading(what: &str) {
+    println!(
+        "{what:>10} {:>10} {:>9} {:>10} {:>9} {:>12}",
+        "ready s", "idle MiB", "idle CPU %", "busy MiB", "CPU s/M"
+    );
+}
+
+/// Starts it, looks at it while nothing comes, then while records come.
+fn watch(cluster: &Cluster, run: &Run, count: u64, records: u64, feed: impl FnOnce() -> Outcome) -> Outcome {
+    let started = Instant::now();
+    let mut process = run.start(cluster)?;
+    let outcome = (|| {
+        let output = process.stdout.take().ok_or("no output")?;
+        let mut lines = BufReader::new(output).lines();
+        let mut wait_for = |wanted: &str| -> Outcome {
+            for line in &mut lines {
+                if line? == wanted {
+                    return Ok(());
+                }
+            }
+            Err(format!("it ended before it said {wanted}").into())
+        };
+        wait_for("ready")?;
+        let ready = started.elapsed();
+        std::thread::sleep(Duration::from_secs(3));
+        let idle = look(&process)?;
+        std::thread::sleep(IDLE);
+        let still_idle = look(&process)?;
+        feed()?;
+        wait_for("done")?;
+        let busy = look(&process)?;
+        println!(
+            "{count:10} {:10.2} {:9.0} {:10.2} {:9.0} {:12.2}",
+            ready.as_secs_f64(),
+            still_idle.1,
+            (still_idle.0 - idle.0) / IDLE.as_secs_f64() * 100.0,
+            busy.1,
+            (busy.0 - still_idle.0) / records as f64 * 1e6
+        );
+        Ok(())
+    })();
+    process.kill()?;
+    process.wait()?;
+    outcome
+}
+
+/// Its processor time so far, and its memory.
+fn look(process: &Child) -> Outcome<(f64, f64)> {
+    let process = process.id().to_string();
+    Ok((cpu_seconds_of(&process)?, mebibytes_of(&process, "VmRSS:")?))
+}

@@ -1,0 +1,40 @@
+//! How soon what a record came to is seen.
+
+use std::time::Duration;
+
+use stream_runtime::prelude::*;
+use stream_runtime::testing::TestApp;
+
+/// Words, one a record.
+#[topic(name = "pace-words", partitions = 2)]
+static WORDS: Topic<(), String>;
+
+/// How often each was seen.
+#[topic(name = "pace-counts")]
+static COUNTS: Topic<(), u64>;
+
+#[table]
+static PACE_SEEN: Table<String, u64>;
+
+#[agent(topic = WORDS, sink = COUNTS)]
+async fn count_words(word: String) -> u64 {
+    PACE_SEEN.update(&word, |seen| {
+        *seen += 1;
+        *seen
+    })
+}
+
+#[test]
+fn a_transaction_does_not_wait_for_its_interval_where_there_is_nothing_else_to_do() {
+    let mut app = TestApp::new()
+        .agents([count_words::agent()])
+        .exactly_once()
+        .set("commit_interval", "10m");
+    app.advance(Duration::from_secs(30));
+    for count in 1..=3 {
+        app.send(&WORDS, (), "red").advance(Duration::from_millis(500));
+        let seen: Vec<_> = app.outputs(&COUNTS).into_iter().map(|(_, seen)| seen).collect();
+        assert_eq!(seen, (1..=count).collect::<Vec<_>>());
+    }
+    assert_eq!(app.table(&PACE_SEEN).get("red"), Some(&3));
+}
