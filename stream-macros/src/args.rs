@@ -121,9 +121,22 @@ impl Arg {
         let value = match input.parse::<Option<Token![=]>>()? {
             None => None,
             Some(_) if input.is_empty() || input.peek(Token![,]) => Some(Err(needs_value(&key))),
-            Some(_) => Some(input.parse()),
+            Some(_) => Some(input.parse().map(without_groups)),
         };
         Ok(Self { key, value })
+    }
+}
+
+/// What a `macro_rules!` has put in place of `$topic` comes in a group that nobody has written.
+fn without_groups(expr: Expr) -> Expr {
+    match expr {
+        Expr::Group(group) => without_groups(*group.expr),
+        Expr::Array(mut array) => {
+            let elements = std::mem::take(&mut array.elems);
+            array.elems = elements.into_iter().map(without_groups).collect();
+            Expr::Array(array)
+        }
+        other => other,
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) struct TaskContext {
     pub open: Cell<Option<usize>>,
     /// Why the open record cannot be done, noted by a call that cannot return it.
     pub failure: RefCell<Option<String>>,
+    /// The store could not be read: the record is not to blame, and no other one would fare better.
+    pub store_failure: RefCell<Option<String>>,
     /// The size of the largest record the producer takes.
     pub max_record_bytes: usize,
     /// Not a task: an agent called as a plain function, in a test.

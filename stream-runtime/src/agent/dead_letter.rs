@@ -242,6 +242,7 @@ mod tests {
             names: Arc::new(TopicNames::new("shop".into(), names)),
             open: Cell::new(Some(0)),
             failure: RefCell::new(None),
+            store_failure: RefCell::new(None),
             max_record_bytes,
             detached: false,
         }

@@ -17,6 +17,7 @@ thread_local! {
         names: Arc::new(TopicNames::new("(a test)".into(), Vec::new())),
         open: Cell::new(None),
         failure: RefCell::new(None),
+        store_failure: RefCell::new(None),
         max_record_bytes: usize::MAX,
         detached: true,
     });

@@ -26,5 +26,6 @@ mod task;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thread;
+mod turn;
 mod waker;
 pub(crate) mod watchdog;

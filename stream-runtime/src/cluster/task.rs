@@ -21,6 +21,7 @@ use super::cut::Cut;
 use super::failures::{self, Follow};
 use super::plan::{Blueprint, TaskId};
 use super::pulse::{Doing, Pulse};
+use super::turn::Turn;
 use super::waker::TaskWaker;
 use crate::agent::context::{Entered, TaskContext, TopicNames};
 use crate::agent::input::InputBuffer;
@@ -62,6 +63,8 @@ pub(crate) enum Ran {
     Blocked,
     /// The producer refused a record; nothing sent so far may be committed.
     Refused(String),
+    /// The store cannot be read, which no error policy of an agent is about.
+    Unreadable(String),
     /// An agent failed for good just now.
     Stopped,
 }
@@ -131,6 +134,7 @@ impl Task {
             names,
             open: Cell::new(None),
             failure: RefCell::new(None),
+            store_failure: RefCell::new(None),
             max_record_bytes,
             detached: false,
         });
@@ -239,7 +243,8 @@ impl Task {
     }
 
     /// Goes back to the last commit: a task that knows what this one knew, and has done nothing since.
-    pub(crate) fn rewound(self, fresh: Self) -> Self {
+    pub(crate) fn rewound(mut self, fresh: Self) -> Self {
+        self.end_instances();
         for (input, start) in self.starts().into_iter().enumerate() {
             if let Some(start) = start {
                 fresh.context.inputs[input].borrow_mut().start_at(start);
@@ -258,6 +263,16 @@ impl Task {
             anchors: self.anchors,
             pulse: self.pulse,
             ..fresh
+        }
+    }
+
+    /// Ends the functions of its agents where they are. What they hold is dropped as in a poll, since it is code of the
+    /// user, who may use tables there.
+    pub(crate) fn end_instances(&mut self) {
+        let context = Rc::clone(&self.context);
+        let _entered = Entered::new(&context);
+        for instance in &mut self.instances {
+            instance.abort();
         }
     }
 
@@ -286,9 +301,14 @@ impl Task {
             .collect()
     }
 
-    /// Processes up to `budget` records and hands their sends to the producer. Without one they are kept, and the task
-    /// stands still when they have become many.
-    pub(crate) fn run(&mut self, mut producer: Option<&mut dyn Producer>, budget: usize) -> Ran {
+    /// Processes up to `budget` records, as long as the turn lasts, and hands their sends to the producer. Without one
+    /// they are kept, and the task stands still when they have become many.
+    pub(crate) fn run(
+        &mut self,
+        mut producer: Option<&mut dyn Producer>,
+        budget: usize,
+        turn: &mut Turn,
+    ) -> Ran {
         if !self.is_ready() {
             return Ran::Idle;
         }
@@ -311,7 +331,7 @@ impl Task {
                 if self.hold || self.stage != Stage::Running || self.wants_anchor() {
                     return Ran::Idle;
                 }
-                if done == budget {
+                if done == budget || turn.is_over() {
                     // Whoever gives no budget waits for something else, which tells.
                     return if budget == 0 { Ran::Idle } else { Ran::Busy };
                 }
@@ -319,6 +339,7 @@ impl Task {
                     return Ran::Idle;
                 }
                 done += 1;
+                turn.record();
             }
             if let Some(ran) = self.work(&mut cx) {
                 return ran;
@@ -411,6 +432,10 @@ impl Task {
         self.pulse.polling(instance);
         let polled = self.instances[instance].poll(cx);
         self.pulse.polled();
+        if let Some(failure) = self.context.store_failure.take() {
+            self.undo_record();
+            return Some(Ran::Unreadable(failure));
+        }
         match polled {
             Polled::Done => {
                 self.next_turn();
@@ -568,8 +593,14 @@ impl Task {
         !self.has_open() && !self.has_uncommitted()
     }
 
+    /// How many keys are in memory until the next commit, beyond those that are kept anyway.
+    pub(crate) fn pending(&self) -> usize {
+        let shards = self.context.shards.borrow();
+        shards.iter().map(|shard| shard.pending()).sum()
+    }
+
     /// How many keys wait for a commit.
-    pub(crate) fn staged(&self) -> usize {
+    fn staged(&self) -> usize {
         self.context
             .shards
             .borrow()
@@ -617,24 +648,17 @@ impl Task {
             })?;
         }
         let now = clock::now();
-        let mut offsets: Vec<_> = (0..self.committed.len())
-            .filter_map(|input| {
-                let offset = self.offset_due(input, now)?;
-                Some(commit_offset(&self.context.inputs[input].borrow(), offset))
-            })
-            .collect();
-        if offsets.is_empty() {
-            if batch.is_empty() {
-                return Ok(None);
-            }
-            // Some offset has to carry the cut.
-            let known = self.context.inputs.iter().find_map(|buffer| {
-                let buffer = buffer.borrow();
-                Some(commit_offset(&buffer, buffer.committable()?))
-            });
-            offsets.extend(known);
+        let is_due = (0..self.committed.len()).any(|input| self.offset_due(input, now).is_some());
+        if !is_due && batch.is_empty() {
+            return Ok(None);
         }
-        Ok(Some((offsets, cut)))
+        // All inputs carry the cut, those that stand still too: of some the offsets may be reset or gone at the next
+        // start, and an older cut on another would seem to be the newest.
+        let offsets = self.context.inputs.iter().filter_map(|buffer| {
+            let buffer = buffer.borrow();
+            Some(commit_offset(&buffer, buffer.committable()?))
+        });
+        Ok(Some((offsets.collect(), cut)))
     }
 
     /// The cut is committed: the store follows.

@@ -14,7 +14,7 @@ use super::native::{ALIASES, known_properties};
 use crate::error::{Error, Result};
 
 /// Properties that are not the user's to set, and what to do instead.
-const RESERVED: [(&str, &str); 15] = [
+const RESERVED: [(&str, &str); 16] = [
     ("bootstrap.servers", "set `broker`"),
     ("metadata.broker.list", "set `broker`"),
     ("client.id", "it is made from the program's id"),
@@ -31,6 +31,10 @@ const RESERVED: [(&str, &str); 15] = [
     (
         "enable.auto.offset.store",
         "offsets are committed with the state they belong to",
+    ),
+    (
+        "isolation.level",
+        "what was never committed is not to be processed",
     ),
     (
         "enable.partition.eof",
@@ -355,6 +359,23 @@ pub(super) mod tests {
             "the Kafka property `enable.auto.commit` cannot be set: \
              offsets are committed with the state they belong to"
         );
+        for name in [
+            "bootstrap.servers",
+            "group.id",
+            "group.instance.id",
+            "enable.auto.offset.store",
+            "isolation.level",
+            "enable.partition.eof",
+            "enable.idempotence",
+            "partitioner",
+            "partition.assignment.strategy",
+            "delivery.report.only.error",
+            "transactional.id",
+            "transaction.timeout.ms",
+        ] {
+            let complaint = complaint(name, "1");
+            assert!(complaint.contains("cannot be set"), "{complaint}");
+        }
     }
 
     #[test]

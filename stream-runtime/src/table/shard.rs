@@ -18,6 +18,7 @@ use hashbrown::HashTable;
 use serde::Serialize;
 
 use super::{Table, TableDef};
+use crate::agent::context::with_current;
 use crate::error::{Error, Result};
 use crate::record::codec::{CodecError, Encoded};
 use crate::record::key::TableKey;
@@ -54,6 +55,10 @@ pub(crate) trait AnyShard: fmt::Debug {
 
     /// How many keys are staged.
     fn staged(&self) -> usize;
+
+    /// How many keys are in memory until the next commit, beyond those that stay for the reads after it: the staged
+    /// ones, and others that were read.
+    fn pending(&self) -> usize;
 
     /// Writes every key that finished records changed into `batch`, encoded. They are no longer staged and stay
     /// readable here: agents go on over them while the batch is on its way into the store. What the open record has
@@ -190,7 +195,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
                 }
             });
             if let Err(error) = scanned {
-                panic!("table `{}` cannot be read: {error}", self.table.def.name);
+                self.give_up(&error);
             }
             if let Some(error) = failure {
                 panic!("{}", self.unreadable(&error));
@@ -236,9 +241,16 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
             value = Some(self.table.decode(bytes));
         });
         if let Err(error) = read {
-            panic!("table `{}` cannot be read: {error}", self.table.def.name);
+            self.give_up(&error);
         }
         value.map(|value| value.unwrap_or_else(|error| panic!("{}", self.unreadable(&error))))
+    }
+
+    /// Ends the agent's function, and then the worker: skipping the record, or trying it again, would do no good.
+    fn give_up(&self, error: &Error) -> ! {
+        let reason = format!("table `{}` cannot be read: {error}", self.table.def.name);
+        with_current(|task| task.store_failure.replace(Some(reason.clone())));
+        panic!("{reason}");
     }
 
     fn encode(&self, value: &V, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -413,6 +425,13 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
 
     fn staged(&self) -> usize {
         self.borrow().staged
+    }
+
+    fn pending(&self) -> usize {
+        let overlay = self.borrow();
+        overlay
+            .staged
+            .max(overlay.entries.len().saturating_sub(CACHED_ENTRIES))
     }
 
     fn stage_into(&self, batch: &mut Batch) -> Result<()> {

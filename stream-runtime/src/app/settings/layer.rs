@@ -151,4 +151,8 @@ const OWNED: &[(&str, &str)] = &[
         "without it records could be written twice or out of order",
     ),
     ("enable.partition.eof", "restoring tables rests on it"),
+    (
+        "isolation.level",
+        "what was never committed is not to be processed",
+    ),
 ];

@@ -142,6 +142,7 @@ fn task(partition: i32) -> Rc<TaskContext> {
         names: Arc::new(TopicNames::new("app".into(), Vec::new())),
         open: Cell::new(None),
         failure: RefCell::new(None),
+        store_failure: RefCell::new(None),
         max_record_bytes: 0,
         detached: false,
     })

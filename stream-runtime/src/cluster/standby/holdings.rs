@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ struct Shared {
     /// Every task with tables.
     tasks: BTreeMap<TaskId, TaskFacts>,
     held: Mutex<BTreeMap<TaskId, Holding>>,
+    taken: AtomicU64,
     /// Notified when `held` changes.
     changed: Arc<Notify>,
 }
@@ -44,10 +46,15 @@ pub(super) struct TaskFacts {
 
 #[derive(Debug, Clone)]
 enum Holding {
-    /// A thread of this worker runs it.
-    Active,
+    /// A thread of this worker runs it, the one that took it last.
+    Active(Taken),
     Standby(Arc<Slot>),
 }
+
+/// One taking of a task by a thread. A thread may learn late that its task went to another thread of the worker: what it
+/// gives back then is no longer the task's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Taken(u64);
 
 /// Where the store of a standby lies, unless a thread has taken it.
 #[derive(Debug)]
@@ -100,6 +107,7 @@ impl Standbys {
             shared: Arc::new(Shared {
                 tasks,
                 held: Mutex::default(),
+                taken: AtomicU64::new(0),
                 changed,
             }),
         }
@@ -127,9 +135,15 @@ impl Standbys {
     /// A thread takes this task on: from now on nobody stands by for it here. Gives the store of the standby there was.
     ///
     /// Waits for a store that is being opened or written to at this moment, and for nothing else.
-    pub(crate) fn take(&self, sub_topology: &str, partition: i32) -> Option<Box<dyn Store>> {
-        let task = self.number(sub_topology, partition)?;
-        let before = self.held().insert(task, Holding::Active);
+    pub(crate) fn take(&self, sub_topology: &str, partition: i32) -> (Taken, Option<Box<dyn Store>>) {
+        let taken = Taken(self.shared.taken.fetch_add(1, Ordering::Relaxed));
+        let task = self.number(sub_topology, partition);
+        let store = task.and_then(|task| self.store_for(task, taken));
+        (taken, store)
+    }
+
+    fn store_for(&self, task: TaskId, taken: Taken) -> Option<Box<dyn Store>> {
+        let before = self.held().insert(task, Holding::Active(taken));
         self.shared.changed.notify_one();
         let Some(Holding::Standby(slot)) = before else {
             return None;
@@ -154,19 +168,30 @@ impl Standbys {
     }
 
     /// The task is no longer here. Its store, if it is as it was after the last commit, becomes that of a standby
-    /// until it is known whether this worker is chosen.
-    pub(crate) fn give_back(&self, sub_topology: &str, partition: i32, store: Option<Box<dyn Store>>) {
+    /// until it is known whether this worker is chosen. When another thread has taken the task meanwhile, it is closed.
+    pub(crate) fn give_back(
+        &self,
+        sub_topology: &str,
+        partition: i32,
+        taken: Taken,
+        store: Option<Box<dyn Store>>,
+    ) {
         let Some(task) = self.number(sub_topology, partition) else {
             return;
         };
+        let mut held = self.held();
+        if !matches!(held.get(&task), Some(Holding::Active(by)) if *by == taken) {
+            return;
+        }
         match store {
             Some(store) => {
                 let good_until = Some(clock::now() + self.facts(task).keeps);
                 let slot = Slot::new(Some(Kept { store, good_until }));
-                self.held().insert(task, Holding::Standby(slot));
+                held.insert(task, Holding::Standby(slot));
             }
-            None => drop(self.held().remove(&task)),
+            None => drop(held.remove(&task)),
         }
+        drop(held);
         self.shared.changed.notify_one();
     }
 
@@ -228,7 +253,7 @@ impl Standbys {
         let held = self.held();
         let active = held
             .iter()
-            .filter(|(_, holding)| matches!(holding, Holding::Active));
+            .filter(|(_, holding)| matches!(holding, Holding::Active(_)));
         active.map(|(task, _)| *task).collect()
     }
 
@@ -236,7 +261,7 @@ impl Standbys {
     pub(super) fn slots(&self) -> BTreeMap<TaskId, Arc<Slot>> {
         let held = self.held();
         let slots = held.iter().filter_map(|(task, holding)| match holding {
-            Holding::Active => None,
+            Holding::Active(_) => None,
             Holding::Standby(slot) => Some((*task, Arc::clone(slot))),
         });
         slots.collect()
@@ -326,7 +351,8 @@ mod tests {
                 .expect("no error")
                 .is_none()
         );
-        assert_eq!(offset(standbys.take("votes", 1)), Some(7));
+        let (taken, store_of_standby) = standbys.take("votes", 1);
+        assert_eq!(offset(store_of_standby), Some(7));
         assert!(slot.store().is_none());
         assert_eq!((standbys.active(), standbys.slots().len()), (vec![TASK], 0));
         assert!(
@@ -341,13 +367,28 @@ mod tests {
             [TASK],
             "an old place says nothing about the task"
         );
-        standbys.give_back("votes", 1, Some(store(9)));
+        standbys.give_back("votes", 1, taken, Some(store(9)));
         assert_eq!((standbys.active(), standbys.slots().len()), (Vec::new(), 1));
-        assert_eq!(offset(standbys.take("votes", 1)), Some(9));
-        standbys.give_back("votes", 1, None);
+        let (taken, given_back) = standbys.take("votes", 1);
+        assert_eq!(offset(given_back), Some(9));
+        standbys.give_back("votes", 1, taken, None);
         assert_eq!((standbys.active(), standbys.slots().len()), (Vec::new(), 0));
-        assert!(standbys.take("votes", 1).is_none());
-        assert!(standbys.take("other", 1).is_none(), "it has no tables");
+        assert!(standbys.take("votes", 1).1.is_none());
+        assert!(standbys.take("other", 1).1.is_none(), "it has no tables");
+    }
+
+    #[test]
+    fn a_thread_that_hears_late_of_its_loss_takes_nothing_from_the_one_that_runs_the_task_now() {
+        let standbys = standbys(Duration::from_secs(60));
+        let (late, _) = standbys.take("votes", 1);
+        let (now, none) = standbys.take("votes", 1);
+        assert!(none.is_none());
+        standbys.give_back("votes", 1, late, Some(store(7)));
+        assert_eq!((standbys.active(), standbys.slots().len()), (vec![TASK], 0));
+        standbys.give_back("votes", 1, late, None);
+        assert_eq!(standbys.active(), [TASK]);
+        standbys.give_back("votes", 1, now, Some(store(9)));
+        assert_eq!(offset(standbys.take("votes", 1).1), Some(9));
     }
 
     #[test]
@@ -357,7 +398,7 @@ mod tests {
         let (opening, opened) = std::sync::mpsc::channel();
         let taking = std::thread::spawn(move || {
             opened.recv().expect("it is being opened");
-            offset(taker.take("votes", 1))
+            offset(taker.take("votes", 1).1)
         });
         let open = || {
             opening.send(()).expect("it is waited for");
@@ -382,8 +423,9 @@ mod tests {
     #[test]
     fn a_store_that_was_out_of_date_for_too_long_is_emptied() {
         let standbys = standbys(Duration::ZERO);
-        standbys.give_back("votes", 1, Some(store(9)));
+        let (taken, _) = standbys.take("votes", 1);
+        standbys.give_back("votes", 1, taken, Some(store(9)));
         std::thread::sleep(Duration::from_millis(2));
-        assert_eq!(offset(standbys.take("votes", 1)), None);
+        assert_eq!(offset(standbys.take("votes", 1).1), None);
     }
 }

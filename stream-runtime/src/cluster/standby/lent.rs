@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::holdings::Standbys;
+use super::holdings::{Standbys, Taken};
 use crate::cluster::plan::{Blueprint, TablePlan, TaskId};
 use crate::error::{Error, Result};
 use crate::store::{Batch, Store, StorePlace, Stores, Visit};
@@ -16,7 +16,7 @@ pub(crate) struct TaskStores {
     stores: Arc<dyn Stores>,
     /// Nothing changes hands without standbys.
     standbys: Option<Standbys>,
-    lent: BTreeMap<TaskId, Rc<Lent>>,
+    lent: BTreeMap<TaskId, (Taken, Rc<Lent>)>,
 }
 
 impl TaskStores {
@@ -35,23 +35,26 @@ impl TaskStores {
         let Some(standbys) = &self.standbys else {
             return Ok(open()?.into());
         };
-        let store = match standbys.take(&blueprint.name, task.partition) {
+        let (taken, store) = standbys.take(&blueprint.name, task.partition);
+        let store = match store {
             Some(store) => store,
-            None => open().inspect_err(|_| standbys.give_back(&blueprint.name, task.partition, None))?,
+            None => {
+                open().inspect_err(|_| standbys.give_back(&blueprint.name, task.partition, taken, None))?
+            }
         };
         let lent = Rc::new(Lent {
             store: RefCell::new(Some(store)),
         });
-        self.lent.insert(task, Rc::clone(&lent));
+        self.lent.insert(task, (taken, Rc::clone(&lent)));
         Ok(lent)
     }
 
     /// The task has ended on this thread, and nobody uses its store any more. One that was not restored yet is closed:
     /// how old it is, only it knows.
     pub(crate) fn release(&mut self, task: TaskId, blueprint: &Blueprint, is_restored: bool) {
-        if let (Some(standbys), Some(lent)) = (&self.standbys, self.lent.remove(&task)) {
+        if let (Some(standbys), Some((taken, lent))) = (&self.standbys, self.lent.remove(&task)) {
             let store = lent.store.take().filter(|_| is_restored);
-            standbys.give_back(&blueprint.name, task.partition, store);
+            standbys.give_back(&blueprint.name, task.partition, taken, store);
         }
     }
 }

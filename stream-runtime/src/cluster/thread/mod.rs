@@ -25,6 +25,7 @@ use super::routes::Routes;
 use super::standby::{Standbys, TaskStores};
 use super::status::{TaskStatus, ThreadStatus};
 use super::task::{Ran, Stage, Task};
+use super::turn::Turn;
 use crate::agent::context::TopicNames;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -35,8 +36,13 @@ use crate::store::{Store, Stores};
 const FETCH: usize = 2_000;
 /// Records a task processes in one turn.
 const BUDGET: usize = 2_000;
-/// Changed keys of a thread that make a commit due before its time, which bounds memory.
-const STAGED_KEYS: usize = 200_000;
+/// How long tasks run in one turn. What else a thread has to do, as commits and rebalances, waits as long, however slow
+/// its agents are.
+const TURN: Duration = Duration::from_millis(50);
+/// Keys of a thread in memory that make a commit due before its time, which bounds memory.
+const PENDING_KEYS: usize = 200_000;
+/// The share of the commit interval that is at least between two commits of an idle thread.
+const IDLE_SHARE: u32 = 20;
 /// The wait before a full producer is tried again.
 const PRODUCER_FULL: Duration = Duration::from_millis(1);
 /// How often stopped tasks are complained about.
@@ -219,6 +225,8 @@ struct Thread {
     eager: bool,
     /// The earliest time a task wants to be run again.
     retry_at: Option<Instant>,
+    /// Where the turn before ended, if it did before all tasks had run.
+    resume_at: Option<TaskId>,
     reminded: Instant,
     /// A drain was given up before everything was committed.
     unfinished: bool,
@@ -263,6 +271,7 @@ impl Thread {
             drain: Drain::None,
             eager: false,
             retry_at: None,
+            resume_at: None,
             reminded: now,
             unfinished: false,
             stopped,
@@ -277,10 +286,10 @@ impl Thread {
             Ok(()) if self.setup.want_rows => self.rows(),
             _ => Rows::new(),
         };
-        for (_, task) in std::mem::take(&mut self.tasks) {
+        for (_, mut task) in std::mem::take(&mut self.tasks) {
             match &result {
                 Ok(()) => task.close(),
-                Err(_) => drop(task),
+                Err(_) => task.end_instances(),
             }
         }
         if result.is_err() || self.unfinished {
@@ -471,8 +480,9 @@ impl Thread {
 
     fn run_tasks(&mut self) -> Result<bool> {
         self.retry_at = None;
+        self.hold_draining();
         // While a commit takes its time, only so much may be changed that it does not cover.
-        let is_full = !self.commit.is_none() && self.staged() > STAGED_KEYS;
+        let is_full = !self.commit.is_none() && self.pending() > PENDING_KEYS;
         let budget = if self.pressing || is_full { 0 } else { BUDGET };
         let mut sender = match self.commit.holds_sends() {
             true => None,
@@ -482,13 +492,28 @@ impl Thread {
         let mut stopped = false;
         let mut retry_at: Option<Instant> = None;
         let mut retry = |at: Instant| retry_at = Some(retry_at.map_or(at, |earliest| earliest.min(at)));
-        for task in self.tasks.values_mut() {
+        let mut turn = Turn::new(TURN);
+        let mut order: Vec<_> = self.tasks.keys().copied().collect();
+        if let Some(first) = self.resume_at.take() {
+            let before = order.partition_point(|id| *id < first);
+            order.rotate_left(before);
+        }
+        for id in order {
+            if turn.is_over() {
+                self.resume_at = Some(id);
+                busy = true;
+                break;
+            }
+            let Some(task) = self.tasks.get_mut(&id) else {
+                continue;
+            };
             let sender: Option<&mut dyn Producer> = match &mut sender {
                 Some(sender) => Some(&mut **sender),
                 None => None,
             };
-            match task.run(sender, budget) {
+            match task.run(sender, budget, &mut turn) {
                 Ran::Idle => {}
+                Ran::Unreadable(reason) => return Err(Error::state(reason)),
                 Ran::Busy => busy = true,
                 Ran::Blocked => retry(clock::now() + PRODUCER_FULL),
                 Ran::BackingOff(at) => retry(at),
@@ -520,7 +545,8 @@ impl Thread {
         })?;
         if self.commit.is_none() {
             let now = clock::now();
-            self.rested_at = now + now.duration_since(self.commit_began);
+            let took = now.duration_since(self.commit_began);
+            self.rested_at = now + took.max(self.setup.commit_interval / IDLE_SHARE);
         }
         match stepped {
             Stepped::Still => Ok(false),
@@ -532,9 +558,9 @@ impl Thread {
         }
     }
 
-    /// How many keys wait for a commit.
-    fn staged(&self) -> usize {
-        self.tasks.values().map(Task::staged).sum()
+    /// How many keys are in memory until the next commit.
+    fn pending(&self) -> usize {
+        self.tasks.values().map(Task::pending).sum()
     }
 
     /// Begins a commit when one is due and everything that was sent is with the producer.
@@ -546,7 +572,7 @@ impl Thread {
             || !matches!(self.drain, Drain::None)
             || (self.eager && !busy)
             || self.tasks.values().any(Task::wants_anchor)
-            || self.staged() > STAGED_KEYS;
+            || self.pending() > PENDING_KEYS;
         self.pressing = due && self.tasks.values().any(Task::has_unsent);
         if due && !self.pressing {
             self.commit = Commit::begin(&mut self.tasks)?;
@@ -557,8 +583,8 @@ impl Thread {
     }
 
     /// When a thread that has nothing else to do commits, without waiting for the interval: with transactions, what
-    /// records came to is seen only then. There is as much time between such commits as they take, so that they cost
-    /// brokers no more than half of it.
+    /// records came to is seen only then. There is as much time between such commits as they take, and a share of the
+    /// interval, so that brokers have time for others.
     fn idle_commit_at(&self, busy: bool) -> Option<Instant> {
         let is_idle = self.output.is_transactional() && !busy;
         (is_idle && self.tasks.values().any(Task::has_moved_on)).then_some(self.rested_at)

@@ -98,6 +98,8 @@ impl Thread {
             );
             self.tasks.insert(id, task);
         }
+        // An answer that is under way may be of before these partitions were with others.
+        self.question = None;
         self.consumer.assign(&inputs)?;
         // The group says so at every rebalance, also when nothing comes.
         if !partitions.is_empty() {
@@ -155,20 +157,38 @@ impl Thread {
         self.abandon_at().filter(|at| *at > now).or(deadline)
     }
 
+    /// The tasks that come to their end, and until when.
+    fn draining(&self) -> Option<(Vec<TaskId>, Instant)> {
+        match &self.drain {
+            Drain::None => None,
+            Drain::Revoke { tasks, deadline, .. } => Some((tasks.clone(), *deadline)),
+            Drain::Stop { deadline } => Some((self.tasks.keys().copied().collect(), *deadline)),
+        }
+    }
+
+    /// Lets tasks that come to their end open no record.
+    pub(super) fn hold_draining(&mut self) {
+        let (tasks, _) = self.draining().unzip();
+        for id in tasks.into_iter().flatten() {
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.hold = true;
+            }
+        }
+    }
+
     pub(super) fn step_drain(&mut self) -> Result<bool> {
-        let (tasks, deadline): (Vec<_>, _) = match &self.drain {
-            Drain::None => return Ok(false),
-            Drain::Revoke { tasks, deadline, .. } => (tasks.clone(), *deadline),
-            Drain::Stop { deadline } => (self.tasks.keys().copied().collect(), *deadline),
+        let Some((tasks, deadline)) = self.draining() else {
+            return Ok(false);
         };
+        self.hold_draining();
         let now = clock::now();
         let abandon_at = self.abandon_at().unwrap_or(deadline);
         for id in &tasks {
-            if let Some(task) = self.tasks.get_mut(id) {
-                task.hold = true;
-                if task.has_open() && (task.is_backing_off() || now >= abandon_at) {
-                    task.abandon_open();
-                }
+            if let Some(task) = self.tasks.get_mut(id)
+                && task.has_open()
+                && (task.is_backing_off() || now >= abandon_at)
+            {
+                task.abandon_open();
             }
         }
         let drained = tasks
