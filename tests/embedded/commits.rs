@@ -1,6 +1,7 @@
 //! What a commit covers, and where a restart goes on.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use stream_runtime::prelude::*;
 
@@ -251,4 +252,116 @@ fn a_worker_of_two_threads_loses_and_doubles_nothing() {
     let mut expected: Vec<_> = (0..40).map(|n| format!("n{n}")).collect();
     expected.sort();
     assert_eq!(passed, expected);
+}
+
+#[table]
+static COMMITS_SHARED: Table<String, u64>;
+
+#[agent(topic = "quiet-votes")]
+async fn count_quiet(name: String) {
+    COMMITS_SHARED.update(&name, |count| *count += 1);
+}
+
+#[agent(topic = "busy-votes")]
+async fn count_busy(name: String) {
+    COMMITS_SHARED.update(&name, |count| *count += 1);
+}
+
+/// The offsets of one input may be reset or gone at the next start: what is left must not tell of an old cut.
+#[test]
+fn an_input_that_stands_still_carries_the_newest_cut_too() {
+    let bench = Bench::new(&[("quiet-votes", 1), ("busy-votes", 1)]);
+    bench.produce("quiet-votes", ["a"].map(input));
+    let running = bench.start([count_quiet::agent(), count_busy::agent()]);
+    bench.wait_for_commit("quiet-votes", 0, 1);
+    for count in 1..=3 {
+        bench.produce("busy-votes", ["b"].map(input));
+        bench.wait_for_commit("busy-votes", 0, count);
+    }
+    running.stop().expect("all is well");
+    let quiet = bench.committed_with("quiet-votes", 0).expect("is committed");
+    let busy = bench.committed_with("busy-votes", 0).expect("is committed");
+    assert_eq!((quiet.0, busy.0), (1, 3));
+    assert_eq!(quiet.1, busy.1);
+    assert!(!busy.1.is_empty());
+}
+
+static TAKES_ITS_TIME: AtomicBool = AtomicBool::new(true);
+
+/// Blocks its thread for a little while at every record, and at one of them for good.
+#[agent(topic = "slow-votes")]
+async fn take_time(event: Event<(), String>) {
+    while TAKES_ITS_TIME.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(5));
+        if event.offset < 1000 {
+            break;
+        }
+    }
+}
+
+struct Hurry;
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        TAKES_ITS_TIME.store(false, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn commits_do_not_wait_until_slow_agents_are_done_with_all_that_has_come() {
+    let bench = Bench::new(&[("slow-votes", 1)]);
+    bench.produce("slow-votes", (0..1500).map(|_| input("a")));
+    let running = bench.start([take_time::agent()]);
+    let hurry = Hurry;
+    wait_until("some records are committed", || {
+        bench.committed("slow-votes", 0).is_some_and(|offset| offset > 0)
+    });
+    drop(hurry);
+    bench.wait_for_commit("slow-votes", 0, 1500);
+    running.stop().expect("all is well");
+}
+
+/// Votes by name, until they are counted.
+#[topic(internal, partitions = 1)]
+static COMMITS_BY_NAME: Topic<String, String>;
+
+/// The same, for a week.
+#[topic(internal, partitions = 1, retention = "7d")]
+static COMMITS_KEPT: Topic<String, String>;
+
+#[agent(topic = "votes")]
+async fn send_on(name: String) {
+    COMMITS_BY_NAME.send(&name, &name).await;
+    COMMITS_KEPT.send(&name, &name).await;
+}
+
+#[agent(topic = COMMITS_BY_NAME)]
+async fn take_passed_on(_name: String) {}
+
+#[agent(topic = COMMITS_KEPT)]
+async fn take_kept(_name: String) {}
+
+#[test]
+fn what_is_processed_is_deleted_from_internal_topics_that_have_no_retention() {
+    let bench = Bench::new(&[("votes", 1)]);
+    bench.produce("votes", ["a", "b", "c"].map(input));
+    let app = bench
+        .app([send_on::agent(), take_passed_on::agent(), take_kept::agent()])
+        .set("purge_interval", "50ms");
+    let running = app.start().expect("the program starts");
+    let (by_name, kept) = (
+        format!("{}-commits-by-name", bench.id),
+        format!("{}-commits-kept", bench.id),
+    );
+    wait_until("what is processed is deleted", || bench.deleted(&by_name) == 3);
+    bench.wait_for_commit(&kept, 0, 3);
+    bench.produce("votes", ["d"].map(input));
+    wait_until("what comes later, too", || bench.deleted(&by_name) == 4);
+    assert_eq!((bench.deleted(&kept), bench.deleted("votes")), (0, 0));
+    assert_eq!(
+        bench.topic_setting(&by_name, "retention.ms").as_deref(),
+        Some("-1"),
+        "records of long ago are not to be gone before they are read"
+    );
+    running.stop().expect("all is well");
 }

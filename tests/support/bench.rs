@@ -196,8 +196,24 @@ impl Bench {
         ends.sum()
     }
 
+    /// How many records of a topic were deleted.
+    pub(crate) fn deleted(&self, topic: &str) -> i64 {
+        let consumer = self.reader();
+        let starts = (0..partitions_of(&consumer, topic)).map(|partition| {
+            let watermarks = consumer.fetch_watermarks(topic, partition, DEADLINE);
+            watermarks.expect("the broker answers").0
+        });
+        starts.sum()
+    }
+
     /// What the program has committed for a partition.
     pub(crate) fn committed(&self, topic: &str, partition: i32) -> Option<i64> {
+        let (offset, _) = self.committed_with(topic, partition)?;
+        Some(offset)
+    }
+
+    /// What the program has committed for a partition, and the text beside it.
+    pub(crate) fn committed_with(&self, topic: &str, partition: i32) -> Option<(i64, String)> {
         let consumer: BaseConsumer = self
             .config()
             .set("group.id", &self.id)
@@ -208,8 +224,9 @@ impl Bench {
         let committed = consumer
             .committed_offsets(list, DEADLINE)
             .expect("the broker answers");
-        match committed.find_partition(topic, partition)?.offset() {
-            Offset::Offset(offset) => Some(offset),
+        let found = committed.find_partition(topic, partition)?;
+        match found.offset() {
+            Offset::Offset(offset) => Some((offset, found.metadata().to_owned())),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ mod feed;
 mod launch;
 mod plan;
 mod progress;
+mod purge;
 mod running;
 pub(crate) mod settings;
 mod topics;

@@ -9,6 +9,7 @@ use tracing::{error, info};
 
 use super::launch::{Cancel, Connection, LaunchRequest, launch};
 use super::progress::Progress;
+use super::purge::Purge;
 use super::settings::Settings;
 use super::watchdog::Lookout;
 use super::{App, feed};
@@ -53,6 +54,8 @@ pub(super) struct Parts {
     pub threads: Vec<ThreadHandle>,
     pub standbys: Option<StandbyHandle>,
     pub lookout: Lookout,
+    #[expect(dead_code, reason = "processed records are deleted as long as it lives")]
+    pub purge: Option<Purge>,
     /// Notified when a thread ends or a task stops.
     pub changed: Arc<Notify>,
     #[expect(dead_code, reason = "sends from outside agents work as long as it lives")]

@@ -206,6 +206,11 @@ settings! {
     /// what keeps it. It is named again whenever the time has doubled.
     stuck_after: Duration = "30s",
 
+    /// How often a worker has the broker delete records of internal topics that its tasks have processed and committed,
+    /// so that these topics do not grow without end. Topics that are declared with a retention or as compacted are
+    /// left alone.
+    purge_interval: Duration = "30s",
+
     /// Reserved: there are no web pages yet, and giving a port is an error.
     web_port: Option<u16> = "",
 }

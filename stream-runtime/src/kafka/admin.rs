@@ -237,6 +237,29 @@ impl Admin for RdKafkaAdmin {
         Ok(first.into_iter().zip(last).collect())
     }
 
+    fn delete_records(&self, before: &[(TopicPartition, i64)], timeout: Duration) -> Result<()> {
+        if before.is_empty() {
+            return Ok(());
+        }
+        let places = named(before.iter().map(|(at, _)| at));
+        let what = format!("the processed records of {places} were not deleted");
+        let mut list = TopicPartitionList::with_capacity(before.len());
+        for (at, offset) in before {
+            let added = list.add_partition_offset(&at.topic, at.partition, Offset::Offset(*offset));
+            added.expect("an offset of a record can be represented");
+        }
+        let deleted = block_on(self.client.delete_records(&list, &options(timeout)))
+            .map_err(|error| self.failure(&what, timeout, error))?;
+        for element in deleted.elements() {
+            match element.error() {
+                // Somebody has deleted more.
+                Ok(()) | Err(KafkaError::OffsetFetch(RDKafkaErrorCode::OffsetOutOfRange)) => {}
+                Err(error) => return Err(self.failure(&what, timeout, error)),
+            }
+        }
+        Ok(())
+    }
+
     fn committed_offsets(
         &self,
         group: &str,

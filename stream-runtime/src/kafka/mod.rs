@@ -351,6 +351,9 @@ pub(crate) trait Admin: Send + Sync {
     /// The first offset and the one after the last, of each partition.
     fn offset_range(&self, partitions: &[TopicPartition], timeout: Duration) -> Result<Vec<(i64, i64)>>;
 
+    /// Deletes the records before these offsets; those that are gone already are no error.
+    fn delete_records(&self, before: &[(TopicPartition, i64)], timeout: Duration) -> Result<()>;
+
     /// What the group has committed for these partitions, with its metadata; `None` where nothing.
     fn committed_offsets(
         &self,

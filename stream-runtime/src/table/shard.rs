@@ -586,6 +586,80 @@ mod tests {
         assert_eq!(shard.staged(), 0);
     }
 
+    /// A store whose disk does not answer.
+    #[derive(Debug)]
+    struct Unreadable;
+
+    impl Store for Unreadable {
+        fn get(&self, _: usize, _: &[u8], _: &mut dyn FnMut(&[u8])) -> Result<bool> {
+            Err(Error::state("the disk is gone"))
+        }
+
+        fn scan(&self, _: usize, _: &mut crate::store::Visit<'_>) -> Result<()> {
+            Err(Error::state("the disk is gone"))
+        }
+
+        fn apply(&self, _: &Batch) -> Result<()> {
+            Ok(())
+        }
+
+        fn changelog_offset(&self, _: usize) -> Option<i64> {
+            None
+        }
+
+        fn inputs(&self) -> Vec<(String, i64)> {
+            Vec::new()
+        }
+
+        fn clear(&self, _: usize) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_read_is_no_fault_of_the_record() {
+        let task = crate::agent::detached::detached();
+        let _entered = crate::agent::context::Entered::new(&task);
+        let shard = Shard::new(&MAYBE);
+        shard.attach(Rc::new(Unreadable), 0);
+        let calls: [&dyn Fn(); 3] = [
+            &|| shard.with("a", |_| ()),
+            &|| shard.update("a", 0, |value| *value = Some(1)),
+            &|| drop(shard.entries()),
+        ];
+        for call in calls {
+            let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+            assert!(called.is_err(), "the agent's function cannot go on");
+            let reason = task.store_failure.take().expect("the worker is told");
+            assert!(
+                reason.contains("table `maybe`") && reason.contains("the disk is gone"),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn values_that_were_only_read_count_towards_the_next_commit() {
+        let store = Rc::new(MemoryStore::new(1));
+        let mut batch = Batch::default();
+        for n in 0..CACHED_ENTRIES + 50 {
+            let key = |bytes: &mut Vec<u8>| n.to_string().encode_key(bytes);
+            let value = |bytes: &mut Vec<u8>| {
+                bytes.push(NULL_VALUE_FORMAT);
+                Ok::<_, CodecError>(true)
+            };
+            batch.push_with(0, 0, key, value).expect("encodes");
+        }
+        store.apply(&batch).expect("applies");
+        let shard = over(&store);
+        for n in 0..CACHED_ENTRIES + 50 {
+            shard.with(n.to_string().as_str(), |value| assert_eq!(value, Some(&None)));
+        }
+        assert_eq!((shard.staged(), shard.pending()), (0, 50));
+        shard.stored();
+        assert_eq!(shard.pending(), 0);
+    }
+
     /// What a commit amid an open record brings the store to.
     fn entries_in(store: &Rc<MemoryStore>) -> Vec<(String, Option<u64>)> {
         over(store).entries()

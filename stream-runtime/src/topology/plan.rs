@@ -143,8 +143,11 @@ impl Topology {
 
 fn topic_spec(topic: &TopicNode, partitions: u32, defaults: &PlanDefaults) -> TopicSpec {
     let mut config = vec![policy(topic.def.compact), create_time()];
+    if topic.is_passed_on() {
+        config.push((RETENTION.to_owned(), "-1".to_owned()));
+    }
     if let Some(retention) = topic.def.retention_ms {
-        config.push(("retention.ms".to_owned(), retention.to_string()));
+        config.push((RETENTION.to_owned(), retention.to_string()));
     }
     TopicSpec {
         name: topic.name.to_string(),
@@ -167,6 +170,24 @@ fn changelog_spec(table: &TableNode, partitions: u32, defaults: &PlanDefaults) -
 }
 
 const POLICY: &str = "cleanup.policy";
+const RETENTION: &str = "retention.ms";
+
+impl TopicNode {
+    /// Whether records are in it only until they are processed: its agents get every one, however old, and then it goes.
+    /// So it is with internal topics that agents read, unless the declaration says how long they keep their records.
+    ///
+    /// A retention would count from the time of the event: records of long ago would be gone before they are read.
+    pub(crate) fn is_passed_on(&self) -> bool {
+        let says_otherwise = self.def.compact
+            || self.def.retention_ms.is_some()
+            || self
+                .def
+                .config
+                .iter()
+                .any(|(name, _)| name.starts_with("retention.") || *name == POLICY);
+        self.ownership == Ownership::Internal && !self.read_by.is_empty() && !says_otherwise
+    }
+}
 
 fn policy(compact: bool) -> (String, String) {
     let policy = if compact { "compact" } else { "delete" };

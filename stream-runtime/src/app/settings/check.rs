@@ -48,6 +48,7 @@ impl Settings {
             ("max_poll_interval", self.max_poll_interval),
             ("startup_timeout", self.startup_timeout),
             ("stuck_after", self.stuck_after),
+            ("purge_interval", self.purge_interval),
         ] {
             if duration.is_zero() {
                 wrong(name, "must be longer than nothing".to_owned());

@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use kafka_protocol::ResponseError;
 use kafka_protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use kafka_protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use kafka_protocol::messages::describe_configs_request::DescribeConfigsResource;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{
-    CreateTopicsRequest, DescribeConfigsRequest, ListOffsetsRequest, MetadataRequest, MetadataResponse,
-    TopicName,
+    CreateTopicsRequest, DeleteRecordsRequest, DescribeConfigsRequest, ListOffsetsRequest, MetadataRequest,
+    MetadataResponse, TopicName,
 };
 
 use super::membership::Member;
@@ -24,6 +25,7 @@ use crate::kafka::{Admin, CommitOffset, CreateOutcome, TopicDescription, TopicPa
 const METADATA_VERSION: i16 = 12;
 const CREATE_VERSION: i16 = 4;
 const DESCRIBE_VERSION: i16 = 4;
+const DELETE_VERSION: i16 = 2;
 
 /// The `timestamp` that asks for the first offset, and that for the one behind the last.
 const EARLIEST: i64 = -2;
@@ -205,6 +207,28 @@ impl Admin for VirtualAdmin {
         let first = self.offsets(partitions, EARLIEST)?;
         let last = self.offsets(partitions, LATEST)?;
         Ok(first.into_iter().zip(last).collect())
+    }
+
+    fn delete_records(&self, before: &[(TopicPartition, i64)], timeout: Duration) -> Result<()> {
+        let what = "the processed records were not deleted";
+        let wanted = before.iter().map(|(at, offset)| {
+            let partition = DeleteRecordsPartition::default()
+                .with_partition_index(at.partition)
+                .with_offset(*offset);
+            (at, partition)
+        });
+        let topics = by_topic(wanted).map(|(name, partitions)| {
+            DeleteRecordsTopic::default()
+                .with_name(name)
+                .with_partitions(partitions)
+        });
+        let request = DeleteRecordsRequest::default()
+            .with_topics(topics.collect())
+            .with_timeout_ms(i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
+        match self.ask(what, DELETE_VERSION, request)? {
+            Response::DeleteRecords(_) => Ok(()),
+            other => Err(unexpected(what, &other)),
+        }
     }
 
     fn committed_offsets(

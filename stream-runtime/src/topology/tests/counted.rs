@@ -188,7 +188,8 @@ fn topics_are_created_as_they_are_declared() {
             "segment.ms=1000"
         ]
     );
-    assert_eq!(settings(plain), ["cleanup.policy=delete", create_time]);
+    let passed_on = ["cleanup.policy=delete", create_time, "retention.ms=-1"];
+    assert_eq!(settings(plain), passed_on);
     assert_eq!(
         settings(changelog),
         [
