@@ -79,8 +79,8 @@ pub(crate) struct Total {
 #[topic(name = "moves", partitions = 4)]
 static MOVES: Topic<String, Move>;
 
-/// Moves, keyed by their groups.
-#[topic(internal, partitions = 4)]
+/// Moves, keyed by their groups. The judge reads them at the end, so they are kept.
+#[topic(internal, partitions = 4, retention = "7d")]
 static PARTS: Topic<String, Part>;
 
 /// Every new total, keyed by its group.
