@@ -1,5 +1,8 @@
 //! What the documents say of the code is so: excerpts, the printed topology, names of tests, links.
 
+#[path = "support/example.rs"]
+mod example;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,7 +42,7 @@ fn the_readme_shows_the_test_of_the_example() {
 
 #[test]
 fn the_topology_page_is_what_the_example_prints() {
-    let output = Command::new(example("colors"))
+    let output = Command::new(example::colors())
         .arg("topology")
         .output()
         .expect("the example can be run");
@@ -154,22 +157,6 @@ fn root() -> PathBuf {
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// An example that cargo has built for the tests.
-fn example(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running program knows where it is");
-    let profile = test.ancestors().nth(2).expect("tests are in <profile>/deps");
-    let example = profile
-        .join("examples")
-        .join(name)
-        .with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(
-        example.exists(),
-        "{} is not built: cargo build --example {name}",
-        example.display()
-    );
-    example
 }
 
 /// The blocks of code in a language.

@@ -1,5 +1,8 @@
 //! A process under test: its output as it comes, signals, its end.
 
+#[path = "../support/example.rs"]
+mod example;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -256,18 +259,7 @@ pub(crate) fn clean(program: PathBuf) -> Command {
 
 /// The example `colors`.
 pub(crate) fn colors() -> Command {
-    let this = std::env::current_exe().expect("the test knows where it is");
-    let profile = this
-        .parent()
-        .and_then(std::path::Path::parent)
-        .expect("a test lies in `deps`");
-    let path = profile.join("examples").join("colors");
-    assert!(
-        path.exists(),
-        "there is no {}: build it with `cargo build --example colors`",
-        path.display()
-    );
-    clean(path)
+    clean(example::colors())
 }
 
 /// Whether a command can be run.

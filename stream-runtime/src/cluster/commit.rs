@@ -17,6 +17,7 @@ use super::crash;
 use super::cut::Cut;
 use super::output::Output;
 use super::plan::{Blueprints, TaskId};
+use super::pulse::Committing;
 use super::task::Task;
 use crate::clock;
 use crate::error::{Error, Result};
@@ -183,6 +184,20 @@ impl Commit {
 
     pub(crate) fn is_none(&self) -> bool {
         matches!(self, Self::None)
+    }
+
+    /// What it is at, for those who watch.
+    pub(crate) fn shows(&self) -> Committing {
+        match self {
+            Self::None => Committing::Nothing,
+            Self::Staging { .. } => Committing::Staging,
+            Self::Delivering(_) => Committing::Delivering,
+            Self::Storing(_) | Self::Waiting(..) => Committing::Storing,
+            Self::Ending(_) => Committing::Ending,
+            Self::Aborting | Self::Resting(_) => Committing::Aborting,
+            Self::Renewing(_) | Self::Pausing(..) => Committing::Renewing,
+            Self::Looking(_) => Committing::Looking,
+        }
     }
 
     /// Whether what agents send must wait: it would get into the commit that is under way, or there is nothing to send

@@ -39,6 +39,59 @@ impl Doing {
     }
 }
 
+/// What the commit of a thread is at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Committing {
+    /// No commit is under way.
+    Nothing,
+    /// Changes are handed to the producer.
+    Staging,
+    /// The producer delivers.
+    Delivering,
+    /// The offsets are on their way.
+    Storing,
+    /// The transaction is being committed.
+    Ending,
+    /// The transaction is being aborted.
+    Aborting,
+    /// A transactional producer is being made.
+    Renewing,
+    /// It is asked whether the transaction was committed.
+    Looking,
+}
+
+impl Committing {
+    pub(super) fn from_u8(value: u8) -> Self {
+        const ALL: [Committing; 8] = [
+            Committing::Nothing,
+            Committing::Staging,
+            Committing::Delivering,
+            Committing::Storing,
+            Committing::Ending,
+            Committing::Aborting,
+            Committing::Renewing,
+            Committing::Looking,
+        ];
+        let found = ALL.into_iter().find(|committing| *committing as u8 == value);
+        found.unwrap_or(Self::Nothing)
+    }
+
+    /// What is waited for.
+    pub(super) fn waits_for(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing is waited for",
+            Self::Staging => "the producer takes no more changes of tables",
+            Self::Delivering => "the broker does not acknowledge what was sent",
+            Self::Storing => "the broker does not store the offsets",
+            Self::Ending => "the broker does not commit the transaction",
+            Self::Aborting => "the broker does not abort the transaction",
+            Self::Renewing => "the broker does not give the transactional producer its name",
+            Self::Looking => "the broker does not say whether the last transaction was committed",
+        }
+    }
+}
+
 /// Written by a task, read by anybody.
 #[derive(Debug)]
 pub(crate) struct Pulse {

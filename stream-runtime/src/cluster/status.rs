@@ -1,11 +1,11 @@
 //! What a thread tells the rest of the process about itself.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::progress::RestoreProgress;
-use super::pulse::{FailureCounts, Pulse};
+use super::pulse::{Committing, FailureCounts, Pulse};
 pub(crate) use super::task::Stage;
 use super::watchdog::ThreadLook;
 
@@ -37,7 +37,8 @@ struct Shared {
     /// How agents fared on tasks that are gone.
     gone: Mutex<Failures>,
     turns: AtomicU64,
-    committing: AtomicBool,
+    commits: AtomicU64,
+    committing: AtomicU8,
     ended: AtomicBool,
 }
 
@@ -90,16 +91,21 @@ impl ThreadStatus {
             .collect()
     }
 
-    /// The thread has made a turn.
-    pub(super) fn beat(&self, committing: bool) {
+    /// The thread has made a turn; `commits` have ended so far.
+    pub(super) fn beat(&self, committing: Committing, commits: u64) {
         self.shared.turns.fetch_add(1, Ordering::Relaxed);
-        self.shared.committing.store(committing, Ordering::Relaxed);
+        self.shared.commits.store(commits, Ordering::Relaxed);
+        self.shared.committing.store(committing as u8, Ordering::Relaxed);
+    }
+
+    fn committing(&self) -> Committing {
+        Committing::from_u8(self.shared.committing.load(Ordering::Relaxed))
     }
 
     /// Whether a commit was under way at the end of the last turn.
     #[cfg(feature = "testing")]
     pub(crate) fn is_committing(&self) -> bool {
-        self.shared.committing.load(Ordering::Relaxed)
+        self.committing() != Committing::Nothing
     }
 
     /// Marks the thread as ended when dropped.
@@ -122,7 +128,8 @@ impl ThreadStatus {
         Some(ThreadLook {
             name: name.to_owned(),
             turns: self.shared.turns.load(Ordering::Relaxed),
-            committing: self.shared.committing.load(Ordering::Relaxed),
+            commits: self.shared.commits.load(Ordering::Relaxed),
+            committing: self.committing(),
             tasks: running.map(|task| task.pulse.look(task.name)).collect(),
         })
     }

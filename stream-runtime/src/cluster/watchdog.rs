@@ -8,15 +8,17 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::pulse::{Doing, TaskLook};
+use super::pulse::{Committing, Doing, TaskLook};
 
 /// A thread as it looked at one moment, with its running tasks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ThreadLook {
     pub name: String,
     pub turns: u64,
-    /// A commit is under way.
-    pub committing: bool,
+    /// How many commits have ended.
+    pub commits: u64,
+    /// What the one under way is at.
+    pub committing: Committing,
     pub tasks: Vec<TaskLook>,
 }
 
@@ -35,8 +37,14 @@ pub(crate) struct Watchdog {
     stuck: Vec<String>,
 }
 
-/// A thread, or a task of it.
-type Watchee = (String, Option<String>);
+/// Who may stand still.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Watchee {
+    Thread(String),
+    /// The commits of a thread.
+    Commit(String),
+    Task(String, String),
+}
 
 #[derive(Debug)]
 struct Watched {
@@ -82,7 +90,7 @@ impl Watchdog {
         let finished = thread.tasks.iter().map(|task| task.finished).sum();
         let blocker = thread.tasks.iter().find(|task| task.doing == Doing::Polling);
         let name = format!("thread `{}`", thread.name);
-        let watchee = (thread.name.clone(), None);
+        let watchee = Watchee::Thread(thread.name.clone());
         let moved = self.note(now, watchee.clone(), (thread.turns, finished), true);
         moved
             .into_iter()
@@ -94,7 +102,7 @@ impl Watchdog {
             self.tell(&watchee, &format!("{name} does not turn"), stands, &why, notices);
         }
         for task in &thread.tasks {
-            let watchee = (thread.name.clone(), Some(task.name.clone()));
+            let watchee = Watchee::Task(thread.name.clone(), task.name.clone());
             let has_input = task.waiting > 0 || task.is_open();
             let moved = self.note(now, watchee.clone(), (0, task.finished), has_input);
             let name = format!("task {}", task.name);
@@ -109,6 +117,34 @@ impl Watchdog {
                 let what = format!("{name} makes no progress");
                 self.tell(&watchee, &what, stands, &why, notices);
             }
+        }
+        self.look_at_commit(now, thread, blocked, notices);
+    }
+
+    /// A commit that does not come through keeps what is done from being seen, also where no record waits for it.
+    fn look_at_commit(
+        &mut self,
+        now: Instant,
+        thread: &ThreadLook,
+        blocked: bool,
+        notices: &mut Vec<Notice>,
+    ) {
+        let watchee = Watchee::Commit(thread.name.clone());
+        let is_under_way = thread.committing != Committing::Nothing;
+        let name = format!("the commit of thread `{}`", thread.name);
+        let moved = self.note(now, watchee.clone(), (0, thread.commits), is_under_way);
+        moved
+            .into_iter()
+            .for_each(|after| notices.push(again(&name, after)));
+        let stands = now.duration_since(self.watched[&watchee].since);
+        // Tasks whose records wait for it tell it themselves.
+        let is_told = thread.tasks.iter().any(|task| {
+            let task = Watchee::Task(thread.name.clone(), task.name.clone());
+            now.duration_since(self.watched[&task].since) >= self.stuck_after
+        });
+        if stands >= self.stuck_after && !blocked && !is_told {
+            let what = format!("{name} does not come through");
+            self.tell(&watchee, &what, stands, thread.committing.waits_for(), notices);
         }
     }
 
@@ -207,14 +243,20 @@ fn why(task: &TaskLook, thread: &ThreadLook, blocked: bool) -> String {
             "{waiting} records wait because the producer takes no more: the broker acknowledges nothing, or slower \
              than the task sends"
         ),
-        Doing::Holding => commit_is_awaited(*waiting),
-        Doing::Nothing if thread.committing => commit_is_awaited(*waiting),
+        Doing::Holding => commit_is_awaited(*waiting, thread.committing),
+        Doing::Nothing if thread.committing != Committing::Nothing => {
+            commit_is_awaited(*waiting, thread.committing)
+        }
         Doing::Nothing => format!("{waiting} records wait and none is opened"),
     }
 }
 
-fn commit_is_awaited(waiting: usize) -> String {
-    format!("{waiting} records wait for a commit that does not come through")
+fn commit_is_awaited(waiting: usize, committing: Committing) -> String {
+    let why = match committing {
+        Committing::Nothing => String::new(),
+        committing => format!(": {}", committing.waits_for()),
+    };
+    format!("{waiting} records wait for a commit that does not come through{why}")
 }
 
 /// Nobody cares for the milliseconds of a minute.
@@ -248,7 +290,8 @@ mod tests {
         ThreadLook {
             name: "input-0".to_owned(),
             turns,
-            committing: false,
+            commits: 0,
+            committing: Committing::Nothing,
             tasks,
         }
     }
@@ -334,10 +377,30 @@ mod tests {
         one_reason(&with(Doing::Holding), true, &["4 records", "a commit"]);
         one_reason(&with(Doing::Nothing), true, &["4 records", "none is opened"]);
         let committing = ThreadLook {
-            committing: true,
+            committing: Committing::Storing,
             ..with(Doing::Nothing)
         };
         one_reason(&committing, true, &["4 records", "a commit"]);
+    }
+
+    #[test]
+    fn a_commit_that_does_not_come_through_is_named_though_no_record_waits() {
+        let idle = || vec![task(Doing::Nothing, 7, 0)];
+        let look = ThreadLook {
+            committing: Committing::Aborting,
+            ..thread(0, idle())
+        };
+        one_reason(
+            &look,
+            true,
+            &["the commit of thread `input-0`", "does not abort the transaction"],
+        );
+        let others = |second| ThreadLook {
+            commits: second / 20,
+            committing: Committing::Ending,
+            ..thread(second, idle())
+        };
+        assert_eq!(notices(300, others), []);
     }
 
     #[test]

@@ -210,6 +210,8 @@ struct Thread {
     tasks: BTreeMap<TaskId, Task>,
     commit: Commit,
     commit_began: Instant,
+    /// How many have ended.
+    commits: u64,
     next_commit: Instant,
     /// Before this no commit begins for the reason alone that there is nothing else to do.
     rested_at: Instant,
@@ -255,6 +257,7 @@ impl Thread {
             output,
             restores: Restores::new(Arc::clone(&setup.cluster), Arc::clone(&wake)),
             commit_began: now,
+            commits: 0,
             next_commit: now + setup.commit_interval,
             rested_at: now,
             idle_commit: None,
@@ -544,6 +547,7 @@ impl Thread {
             failures: &mut self.failures,
         })?;
         if self.commit.is_none() {
+            self.commits += 1;
             let now = clock::now();
             let took = now.duration_since(self.commit_began);
             self.rested_at = now + took.max(self.setup.commit_interval / IDLE_SHARE);
@@ -642,7 +646,7 @@ impl Thread {
     /// Shows that it turns, and where its tasks stand.
     fn beat(&self) {
         self.tasks.values().for_each(Task::show);
-        self.status.beat(!self.commit.is_none());
+        self.status.beat(self.commit.shows(), self.commits);
         failures::tell_left_out(clock::now());
     }
 
