@@ -69,7 +69,8 @@ impl Worker {
         command
             .args(["worker", "--quiet", "--log", "info", "--commit-interval", "200ms"])
             .args(["--session-timeout", SESSION, "--heartbeat-interval", "400ms"])
-            .args(["--shutdown-timeout", "20s", "--store", &self.common.store])
+            .args(["--shutdown-timeout", "20s", "--stuck-after", "15s"])
+            .args(["--store", &self.common.store])
             .args(["--broker", &format!("kafka://{}", self.proxy.bootstrap())])
             // Away for as long as the fault lasts, not for as long as the client thinks wise.
             .args(["--set", "reconnect.backoff.max.ms=500"])
