@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::clients::network::{Network, Process, SharedNetwork};
+use super::disk::Disk;
 use super::random::Random;
 use super::worker::{Facts, Killed, Polled, Program, Worker};
 use crate::clock;
@@ -37,6 +38,13 @@ pub(super) struct Armed {
     pub(super) passes: u32,
 }
 
+/// A worker that is being polled, and what it loses when it is killed meanwhile.
+struct Turn {
+    worker: usize,
+    process: Process,
+    disk: Disk,
+}
+
 /// Everything that there is.
 pub(super) struct World {
     pub(super) network: SharedNetwork,
@@ -49,8 +57,8 @@ pub(super) struct World {
     processes: u32,
     base: Instant,
     tokio_base: Option<tokio::time::Instant>,
-    /// The worker that is being polled, if one is.
-    polled: Rc<Cell<Option<usize>>>,
+    /// Whose turn it is, if somebody is being polled.
+    turn: Rc<RefCell<Option<Turn>>>,
     skew: Rc<Cell<i64>>,
     armed: Rc<RefCell<Vec<Armed>>>,
 }
@@ -98,7 +106,7 @@ impl Driver {
                 processes: 0,
                 base: clock::now(),
                 tokio_base: None,
-                polled: Rc::default(),
+                turn: Rc::default(),
                 skew: Rc::default(),
                 armed: Rc::default(),
             },
@@ -156,6 +164,8 @@ impl World {
 
     fn enter(&self) -> Entered {
         set_time(self.base, self.elapsed(), 0);
+        // Somebody's turn may have ended in a panic.
+        self.turn.take();
         let (network, base, skew) = (self.network.clone(), self.base, Rc::clone(&self.skew));
         virtual_time::set_pass(Some(Rc::new(move |duration| {
             let mut network = network.lock();
@@ -163,21 +173,19 @@ impl World {
             network.run_until(end);
             set_time(base, end, skew.get());
         })));
-        let (armed, polled) = (Rc::clone(&self.armed), Rc::clone(&self.polled));
+        let (network, armed, turn) = (
+            self.network.clone(),
+            Rc::clone(&self.armed),
+            Rc::clone(&self.turn),
+        );
         simulated::set_judge(Some(Rc::new(move |name| {
-            let Some(worker) = polled.get() else {
-                return;
-            };
-            let mut armed = armed.borrow_mut();
-            let here =
-                |armed: &Armed| armed.worker == worker && armed.point.is_none_or(|point| point == name);
-            let Some(place) = armed.iter().position(here) else {
-                return;
-            };
-            armed[place].passes = armed[place].passes.saturating_sub(1);
-            if armed[place].passes == 0 {
-                armed.remove(place);
-                drop(armed);
+            let is_hit = turn
+                .borrow()
+                .as_ref()
+                .is_some_and(|turn| strikes(&mut armed.borrow_mut(), turn.worker, name));
+            if is_hit && let Some(Turn { process, disk, .. }) = turn.take() {
+                // Before it unwinds: what its destructors would send, write and flush has no effect any more.
+                end_process(&network, process, &disk);
                 // Not a panic: no message, no backtrace.
                 resume_unwind(Box::new(Killed));
             }
@@ -261,16 +269,23 @@ impl World {
 
     fn poll(&mut self, number: usize, actor: usize, timetable: &mut dyn Timetable) {
         let worker = &mut self.workers[number];
+        let Some(process) = worker.process() else {
+            return;
+        };
         self.skew.set(worker.clock_skew);
         set_time(self.base, self.network.lock().elapsed(), worker.clock_skew);
-        self.polled.set(Some(number));
+        self.turn.replace(Some(Turn {
+            worker: number,
+            process,
+            disk: worker.disk.clone(),
+        }));
         let polled = worker.poll(actor);
-        self.polled.set(None);
+        self.turn.take();
         self.skew.set(0);
         set_time(self.base, self.elapsed(), 0);
         match polled {
             Polled::Killed => {
-                self.kill(number);
+                self.bury(number);
                 timetable.worker_ended(self, number);
             }
             Polled::Alive if !self.workers[number].lives() => timetable.worker_ended(self, number),
@@ -293,13 +308,16 @@ impl World {
 
     /// Ends a worker as `kill -9` does.
     pub(super) fn kill(&mut self, number: usize) {
-        let worker = &mut self.workers[number];
-        let Some(process) = worker.process() else {
-            return;
-        };
-        self.network.lock().kill(process);
-        worker.disk.crash(&mut self.random);
-        worker.drop_life();
+        let worker = &self.workers[number];
+        if let Some(process) = worker.process() {
+            end_process(&self.network, process, &worker.disk);
+            self.bury(number);
+        }
+    }
+
+    /// Removes what is left of a worker whose process has ended.
+    fn bury(&mut self, number: usize) {
+        self.workers[number].drop_life();
         self.armed.borrow_mut().retain(|armed| armed.worker != number);
     }
 
@@ -413,6 +431,27 @@ impl World {
             self.network.lock().set_cut_off(process, is_cut_off);
         }
     }
+}
+
+/// Ends a process as `kill -9` does: nothing of it reaches the broker or its disk from now on.
+fn end_process(network: &SharedNetwork, process: Process, disk: &Disk) {
+    let mut network = network.lock();
+    network.kill(process);
+    disk.crash(&mut network.random);
+}
+
+/// Whether a worker that comes by a place is killed there.
+fn strikes(armed: &mut Vec<Armed>, worker: usize, name: &str) -> bool {
+    let here = |armed: &Armed| armed.worker == worker && armed.point.is_none_or(|point| point == name);
+    let Some(place) = armed.iter().position(here) else {
+        return false;
+    };
+    armed[place].passes = armed[place].passes.saturating_sub(1);
+    if armed[place].passes > 0 {
+        return false;
+    }
+    armed.retain(|other| other.worker != worker);
+    true
 }
 
 fn set_time(base: Instant, elapsed: Duration, skew: i64) {

@@ -124,7 +124,7 @@ impl Actor {
 /// How a poll ended.
 pub(super) enum Polled {
     Alive,
-    /// The worker was killed at some point of what it did.
+    /// The worker was killed at some point of what it did: its process is gone from the network and from its disk.
     Killed,
 }
 

@@ -215,7 +215,7 @@ impl TestApp {
         (running, &mut self.schedule)
     }
 
-    fn world(&mut self) -> &mut World {
+    pub(super) fn world(&mut self) -> &mut World {
         &mut self.running().0.driver.world
     }
 
