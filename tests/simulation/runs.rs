@@ -40,10 +40,17 @@ fn exactly_once_counts_every_record_once_whatever_happens() {
     );
 }
 
+/// Who stands still leaves the group by itself as well, since it was not at work for too long.
 #[test]
 fn exactly_once_holds_with_tables_in_memory() {
     simulate(
-        || app().workers(3).exactly_once().in_memory(),
+        || {
+            app()
+                .workers(3)
+                .exactly_once()
+                .in_memory()
+                .set("max_poll_interval", "7s")
+        },
         |world| feed(world).check_exact(world),
     );
 }

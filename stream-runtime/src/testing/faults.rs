@@ -316,7 +316,7 @@ impl Schedule {
         chance: &mut Random,
     ) -> String {
         let short = chance.between(Duration::from_millis(50), Duration::from_secs(3));
-        let long = chance.between(Duration::from_millis(200), Duration::from_secs(20));
+        let long = absence(world.program.settings.session_timeout, chance);
         match kind {
             FaultKind::Kill => {
                 world.kill(worker);
@@ -421,6 +421,14 @@ impl Schedule {
     }
 }
 
+/// How long somebody is away: in one of two times about as long as a session, so that others may have its tasks by then.
+fn absence(session: Duration, chance: &mut Random) -> Duration {
+    match chance.one_in(2) {
+        true => chance.between(Duration::from_millis(200), Duration::from_secs(20)),
+        false => chance.between(session / 2, session + session / 2),
+    }
+}
+
 /// Quick with large batches, or slower with small ones: what is grouped with what must not matter.
 fn climate(chance: &mut Random) -> Behaviour {
     let usual = Behaviour::default();
@@ -457,6 +465,20 @@ impl Timetable for Schedule {
         if self.is_supervisor() && !is_planned && worker < self.workers {
             self.restarts += 1;
             self.after(world, Duration::from_secs(1), Action::Start(worker));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_away_is_so_for_longer_than_a_session_now_and_then() {
+        let mut chance = Random::new(1);
+        for session in [6, 45].map(Duration::from_secs) {
+            let longer = (0..1000).filter(|_| absence(session, &mut chance) > session);
+            assert!((200..900).contains(&longer.count()), "of a thousand");
         }
     }
 }
