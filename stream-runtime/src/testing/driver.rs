@@ -5,7 +5,7 @@
 //!
 //! Invariant: what happens depends on the seed and on what the test does, on nothing else.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,7 +59,6 @@ pub(super) struct World {
     tokio_base: Option<tokio::time::Instant>,
     /// Whose turn it is, if somebody is being polled.
     turn: Rc<RefCell<Option<Turn>>>,
-    skew: Rc<Cell<i64>>,
     armed: Rc<RefCell<Vec<Armed>>>,
 }
 
@@ -107,7 +106,6 @@ impl Driver {
                 base: clock::now(),
                 tokio_base: None,
                 turn: Rc::default(),
-                skew: Rc::default(),
                 armed: Rc::default(),
             },
         }
@@ -166,12 +164,14 @@ impl World {
         set_time(self.base, self.elapsed(), 0);
         // Somebody's turn may have ended in a panic.
         self.turn.take();
-        let (network, base, skew) = (self.network.clone(), self.base, Rc::clone(&self.skew));
+        let (network, base, turn) = (self.network.clone(), self.base, Rc::clone(&self.turn));
         virtual_time::set_pass(Some(Rc::new(move |duration| {
             let mut network = network.lock();
             let end = network.elapsed() + duration;
             network.run_until(end);
-            set_time(base, end, skew.get());
+            let turn = turn.borrow();
+            let skew = turn.as_ref().map_or(0, |turn| network.skew(turn.process));
+            set_time(base, end, skew);
         })));
         let (network, armed, turn) = (
             self.network.clone(),
@@ -272,8 +272,9 @@ impl World {
         let Some(process) = worker.process() else {
             return;
         };
-        self.skew.set(worker.clock_skew);
-        set_time(self.base, self.network.lock().elapsed(), worker.clock_skew);
+        let network = self.network.lock();
+        set_time(self.base, network.elapsed(), network.skew(process));
+        drop(network);
         self.turn.replace(Some(Turn {
             worker: number,
             process,
@@ -281,7 +282,6 @@ impl World {
         }));
         let polled = worker.poll(actor);
         self.turn.take();
-        self.skew.set(0);
         set_time(self.base, self.elapsed(), 0);
         match polled {
             Polled::Killed => {
@@ -300,7 +300,10 @@ impl World {
         }
         self.processes += 1;
         let process = Process(self.processes);
-        self.network.lock().note(|| format!("worker {number} starts"));
+        let mut network = self.network.lock();
+        network.note(|| format!("worker {number} starts"));
+        network.set_skew(process, self.workers[number].clock_skew);
+        drop(network);
         let facts = self.workers[number].start(&self.program, &self.network, process, &self.news)?;
         self.facts = Some(facts);
         Ok(())
@@ -416,6 +419,15 @@ impl World {
             }
         }
         running
+    }
+
+    /// Sets the wall clock of a worker forth or back, in milliseconds from the right time. It stays so when it is
+    /// started again.
+    pub(super) fn set_clock(&mut self, number: usize, skew: i64) {
+        self.workers[number].clock_skew = skew;
+        if let Some(process) = self.workers[number].process() {
+            self.network.lock().set_skew(process, skew);
+        }
     }
 
     pub(super) fn set_frozen(&mut self, number: usize, is_frozen: bool) {

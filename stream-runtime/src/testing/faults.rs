@@ -216,7 +216,7 @@ impl Schedule {
             self.take(world, &action);
         }
         for number in 0..world.workers.len() {
-            world.workers[number].clock_skew = 0;
+            world.set_clock(number, 0);
             if number < self.workers && !world.workers[number].lives() {
                 self.take(world, &Action::Start(number));
             }
@@ -412,9 +412,10 @@ impl Schedule {
                 }
             },
             FaultKind::ClockJump => {
-                let most = if chance.one_in(4) { 7_200_000 } else { 5_000 };
+                // By days, since hours are within everything that depends on the age of something.
+                let most = if chance.one_in(4) { 172_800_000 } else { 5_000 };
                 let by = i64::try_from(chance.below(2 * most)).unwrap_or_default() - most.cast_signed();
-                world.workers[worker].clock_skew = by;
+                world.set_clock(worker, by);
                 format!("the clock of worker {worker} is off by {by} ms")
             }
         }

@@ -127,6 +127,8 @@ pub(crate) struct Network {
     is_away: bool,
     cut_off: BTreeSet<Process>,
     frozen: BTreeMap<Process, Vec<Event>>,
+    /// How far the wall clocks of processes are off, in milliseconds.
+    skews: BTreeMap<Process, i64>,
     /// What was done, if anybody wants to know: to compare two runs.
     trace: Option<Vec<String>>,
 }
@@ -143,9 +145,11 @@ impl Net<'_> {
         self.network.elapsed
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch, by the clock of this client's process.
     pub(crate) fn wall_millis(&self) -> i64 {
-        self.network.wall_millis()
+        let member = self.network.members.get(&self.client);
+        let skew = member.map_or(0, |member| self.network.skew(member.process));
+        self.network.wall_millis() + skew
     }
 
     /// Sends a request; [`Client::answered`] tells how it ended.
@@ -207,6 +211,7 @@ impl Network {
             is_away: false,
             cut_off: BTreeSet::new(),
             frozen: BTreeMap::new(),
+            skews: BTreeMap::new(),
             trace: None,
         }
     }
@@ -223,6 +228,7 @@ impl Network {
         self.elapsed
     }
 
+    /// Milliseconds since the Unix epoch, by the clock of the broker.
     pub(crate) fn wall_millis(&self) -> i64 {
         self.epoch_ms + i64::try_from(self.elapsed.as_millis()).unwrap_or(i64::MAX)
     }
@@ -331,10 +337,21 @@ impl Network {
         }
     }
 
+    /// Sets the wall clock of a process forth or back, in milliseconds from the right time.
+    pub(crate) fn set_skew(&mut self, process: Process, millis: i64) {
+        self.skews.insert(process, millis);
+    }
+
+    /// How far the wall clock of a process is off.
+    pub(crate) fn skew(&self, process: Process) -> i64 {
+        self.skews.get(&process).copied().unwrap_or_default()
+    }
+
     /// Ends a process as `kill -9` does: its clients are gone, and what they sent last arrives or not.
     pub(crate) fn kill(&mut self, process: Process) {
         self.note(|| format!("{process:?} killed"));
         self.frozen.remove(&process);
+        self.skews.remove(&process);
         let open = self.open_of(process);
         self.break_off(&open);
         self.members.retain(|_, member| member.process != process);

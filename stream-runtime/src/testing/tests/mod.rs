@@ -1,5 +1,6 @@
 //! What tests of programs may rely on: the driver, faults and simulations, with a program as small as can be.
 
+mod acting;
 mod crashes;
 
 use std::time::Duration;
