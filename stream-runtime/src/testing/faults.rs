@@ -173,7 +173,6 @@ pub(super) struct Schedule {
     /// How many workers there are to be in the end.
     workers: usize,
     restarts: usize,
-    broker_is_away: bool,
     /// How the network is while nothing is wrong with it.
     climate: Behaviour,
     /// What happened.
@@ -223,6 +222,12 @@ impl Schedule {
         }
     }
 
+    /// The test says from now on whether the broker is away.
+    pub(super) fn leave_broker(&mut self) {
+        self.actions
+            .retain(|_, action| !matches!(action, Action::BrokerBack));
+    }
+
     /// Whether workers that end by themselves are started again.
     pub(super) fn is_supervisor(&self) -> bool {
         self.faults.is_some() && self.restarts < RESTARTS
@@ -240,10 +245,7 @@ impl Schedule {
             Action::Start(number) => self.start(world, *number),
             Action::Thaw(number) => world.set_frozen(*number, false),
             Action::Join(number) => world.set_cut_off(*number, false),
-            Action::BrokerBack => {
-                self.broker_is_away = false;
-                world.network.lock().set_away(false);
-            }
+            Action::BrokerBack => world.network.lock().set_away(false),
             Action::CalmNetwork => world.network.lock().behaviour = self.climate.clone(),
             Action::FreeDisk(number) => world.workers[*number].disk.set_full(false),
             Action::QuickDisk(number) => world.workers[*number].disk.set_write_time(Duration::ZERO),
@@ -258,8 +260,8 @@ impl Schedule {
         {
             return;
         }
-        // It would wait for the broker, and nobody but this schedule brings that back.
-        if self.broker_is_away {
+        // It would wait for the broker, and meanwhile nobody would bring that back.
+        if world.network.lock().is_away() {
             self.after(world, Duration::from_secs(1), Action::Start(number));
             return;
         }
@@ -365,7 +367,6 @@ impl Schedule {
                 format!("worker {worker} is cut off for {long:.3?}")
             }
             FaultKind::BrokerAway => {
-                self.broker_is_away = true;
                 world.network.lock().set_away(true);
                 self.after(world, short, Action::BrokerBack);
                 format!("the broker is away for {short:.3?}")

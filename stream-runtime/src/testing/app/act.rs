@@ -131,7 +131,8 @@ impl TestApp {
     /// that has the next number.
     ///
     /// # Panics
-    /// When it runs, or cannot start.
+    /// When it runs, cannot start, or the broker is [away](Self::broker_away): it would wait for the broker, which only
+    /// the test brings back.
     pub fn start(&mut self, worker: usize) -> &mut Self {
         let workers = &self.world().workers;
         assert!(
@@ -141,6 +142,11 @@ impl TestApp {
         );
         let lives = workers.get(worker).is_some_and(Worker::lives);
         assert!(!lives, "worker {worker} runs: kill or stop it first");
+        let is_away = self.world().network.lock().is_away();
+        assert!(
+            !is_away,
+            "worker {worker} would wait for the broker, which is away: let it come back with `broker_away(false)` first"
+        );
         let started = self.running().0.driver.at_once(|world| world.start(worker));
         if let Err(error) = started {
             panic!("worker {worker} cannot start: {error}");
@@ -192,9 +198,11 @@ impl TestApp {
         self
     }
 
-    /// Makes the broker answer nobody, or all again. It keeps what it has.
+    /// Makes the broker answer nobody, or all again. It keeps what it has. No worker starts meanwhile.
     pub fn broker_away(&mut self, is_away: bool) -> &mut Self {
-        self.world().network.lock().set_away(is_away);
+        let (Running { driver, .. }, schedule) = self.running();
+        schedule.leave_broker();
+        driver.world.network.lock().set_away(is_away);
         self
     }
 

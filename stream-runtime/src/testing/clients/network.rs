@@ -312,6 +312,10 @@ impl Network {
         }
     }
 
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_away
+    }
+
     /// Cuts a process off from the broker, or joins it again.
     pub(crate) fn set_cut_off(&mut self, process: Process, is_cut_off: bool) {
         self.note(|| format!("{process:?} cut off: {is_cut_off}"));
