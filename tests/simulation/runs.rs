@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stream_runtime::testing::{FaultKind, Faults, Random, TestApp, simulate};
+use stream_runtime::testing::{Faults, Random, TestApp, simulate};
 
 use crate::oracle::Truth;
 use crate::program::{app, forget_tries};
@@ -20,18 +20,6 @@ fn feed(world: &mut TestApp) -> Truth {
     }
     world.settle();
     truth
-}
-
-/// Faults that leave no worker alive which does not know that it is out of the group, and none whose clock says that what
-/// is to be taken back is too old for it.
-fn no_zombies() -> Faults {
-    Faults::all()
-        .without(FaultKind::Freeze)
-        .without(FaultKind::CutOff)
-        .without(FaultKind::BrokerAway)
-        .without(FaultKind::FlakyNetwork)
-        .without(FaultKind::SlowDisk)
-        .without(FaultKind::ClockJump)
 }
 
 #[test]
@@ -68,7 +56,7 @@ fn exactly_once_holds_with_standbys() {
 #[test]
 fn at_least_once_keeps_tables_of_the_input_exact_through_crashes() {
     simulate(
-        || app().workers(2).faults(no_zombies()),
+        || app().workers(2).faults(Faults::at_least_once()),
         |world| feed(world).check_at_least(world),
     );
 }

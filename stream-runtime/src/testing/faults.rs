@@ -84,7 +84,8 @@ impl FaultKind {
 ///
 /// let crashes = Faults::of([FaultKind::Kill, FaultKind::KillInCommit]);
 /// let all_but_one = Faults::all().without(FaultKind::ClockJump);
-/// # let _ = (crashes, all_but_one);
+/// let harmless_to_sums = Faults::at_least_once();
+/// # let _ = (crashes, all_but_one, harmless_to_sums);
 /// ```
 #[derive(Debug, Clone)]
 pub struct Faults {
@@ -101,6 +102,26 @@ impl Faults {
     /// Everything that can go wrong.
     pub fn all() -> Self {
         Self::of(FaultKind::ALL.iter().copied())
+    }
+
+    /// Everything through which `at_least_once` keeps a table exact that is fed straight from an input. With these a test
+    /// of such a program may check its sums; with [`all`](Self::all) only that nothing is lost.
+    ///
+    /// Left out is what that guarantee does not cover, and `exactly_once` does:
+    /// - A worker that the group has given up while it lives, a *zombie*, may still write to a changelog behind its
+    ///   successor. So nobody stands still, is cut off, waits for a broker that is away or for a slow disk.
+    /// - A broker that takes a batch twice without telling its offset leaves a table without a mark for its next commit.
+    ///   So connections do not break.
+    /// - Changes that were written and not committed are taken back, unless they are older than half a day by the clock of
+    ///   who restores. So clocks do not jump.
+    pub fn at_least_once() -> Self {
+        Self::all()
+            .without(FaultKind::Freeze)
+            .without(FaultKind::CutOff)
+            .without(FaultKind::BrokerAway)
+            .without(FaultKind::FlakyNetwork)
+            .without(FaultKind::SlowDisk)
+            .without(FaultKind::ClockJump)
     }
 
     /// These kinds.
