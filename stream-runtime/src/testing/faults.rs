@@ -25,6 +25,8 @@ const POINTS: &[&str] = &[
 ];
 /// Workers that end by themselves are started again so often; one that does nothing else has no hope.
 const RESTARTS: usize = 200;
+/// What errors say that no fault explains.
+const DEFECT: &str = "a defect of the runtime";
 
 /// One kind of what can go wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,17 +153,21 @@ impl Faults {
     }
 }
 
-/// One that happened, as it is told.
+/// What happened, as it is told.
 #[derive(Debug, Clone)]
 pub(super) struct Told {
-    pub(super) number: usize,
+    /// The number of the fault; none of what follows from others.
+    pub(super) number: Option<usize>,
     at: Duration,
     what: String,
 }
 
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: at {:.3?} {}", self.number, self.at, self.what)
+        if let Some(number) = self.number {
+            write!(f, "{number}: ")?;
+        }
+        write!(f, "at {:.3?} {}", self.at, self.what)
     }
 }
 
@@ -196,7 +202,7 @@ pub(super) struct Schedule {
     restarts: usize,
     /// How the network is while nothing is wrong with it.
     climate: Behaviour,
-    /// What happened.
+    /// What happened: faults, and workers that ended by themselves.
     pub(super) told: Vec<Told>,
 }
 
@@ -237,8 +243,8 @@ impl Schedule {
         }
         for number in 0..world.workers.len() {
             world.set_clock(number, 0);
-            if number < self.workers && !world.workers[number].lives() {
-                self.take(world, &Action::Start(number));
+            if number < self.workers {
+                self.start(world, number);
             }
         }
     }
@@ -249,9 +255,20 @@ impl Schedule {
             .retain(|_, action| !matches!(action, Action::BrokerBack));
     }
 
-    /// Whether workers that end by themselves are started again.
+    /// Whether workers that end by themselves are started again: where nothing goes wrong, none should.
     pub(super) fn is_supervisor(&self) -> bool {
-        self.faults.is_some() && self.restarts < RESTARTS
+        let has_faults = self.faults.as_ref().is_some_and(|faults| !faults.is_empty());
+        has_faults && self.restarts < RESTARTS
+    }
+
+    fn tell(&mut self, world: &World, number: Option<usize>, what: String) {
+        let told = Told {
+            number,
+            at: world.elapsed(),
+            what,
+        };
+        world.network.lock().note(|| told.to_string());
+        self.told.push(told);
     }
 
     fn after(&mut self, world: &World, time: Duration, action: Action) {
@@ -274,11 +291,8 @@ impl Schedule {
     }
 
     fn start(&mut self, world: &mut World, number: usize) {
-        if world
-            .workers
-            .get(number)
-            .is_some_and(super::worker::Worker::lives)
-        {
+        let worker = world.workers.get(number);
+        if worker.is_some_and(|worker| worker.lives() || !worker.is_wanted) {
             return;
         }
         // It would wait for the broker, and meanwhile nobody would bring that back.
@@ -287,10 +301,7 @@ impl Schedule {
             return;
         }
         if let Err(error) = world.start(number) {
-            world
-                .network
-                .lock()
-                .note(|| format!("worker {number} cannot start: {error}"));
+            self.tell(world, None, format!("worker {number} cannot start: {error}"));
             self.restarts += 1;
             self.after(world, Duration::from_secs(1), Action::Start(number));
         }
@@ -320,13 +331,7 @@ impl Schedule {
             return;
         };
         let what = self.happen(world, kind, *worker, living.len(), &mut chance);
-        let told = Told {
-            number,
-            at: world.elapsed(),
-            what,
-        };
-        world.network.lock().note(|| told.to_string());
-        self.told.push(told);
+        self.tell(world, Some(number), what);
     }
 
     /// Lets it happen and says what it was.
@@ -483,9 +488,16 @@ impl Timetable for Schedule {
     }
 
     fn worker_ended(&mut self, world: &mut World, worker: usize) {
+        if let Some(error) = world.workers[worker].failure.as_ref().map(ToString::to_string) {
+            assert!(!error.contains(DEFECT), "worker {worker} has ended: {error}");
+            if self.is_supervisor() {
+                self.tell(world, None, format!("worker {worker} ends by itself: {error}"));
+            }
+        }
         let starts = |action: &Action| matches!(action, Action::Start(number) if *number == worker);
         let is_planned = self.actions.values().any(starts);
-        if self.is_supervisor() && !is_planned && worker < self.workers {
+        let is_wanted = world.workers[worker].is_wanted && worker < self.workers;
+        if self.is_supervisor() && !is_planned && is_wanted {
             self.restarts += 1;
             self.after(world, Duration::from_secs(1), Action::Start(worker));
         }

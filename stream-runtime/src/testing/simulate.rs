@@ -98,7 +98,7 @@ pub fn simulate(app: impl Fn() -> TestApp + Sync, run: impl Fn(&mut TestApp) + S
         true => "without any fault\n".to_owned(),
         false => format!("with these faults:\n{}", faults.concat()),
     };
-    let numbers: Vec<_> = failed.told.iter().map(|told| told.number.to_string()).collect();
+    let numbers: Vec<_> = failed.numbers().iter().map(ToString::to_string).collect();
     panic!(
         "seed {seed} of {seeds:?} fails: {message}\n{faults}once more: STREAM_TEST_SEED={seed} \
          STREAM_TEST_FAULTS={numbers} cargo test {test} -- --exact",
@@ -123,6 +123,17 @@ struct Failed {
     seed: u64,
     message: String,
     told: Vec<Told>,
+}
+
+impl Failed {
+    /// The numbers of its faults.
+    fn numbers(&self) -> Vec<usize> {
+        numbers(&self.told)
+    }
+}
+
+fn numbers(told: &[Told]) -> Vec<usize> {
+    told.iter().filter_map(|told| told.number).collect()
 }
 
 impl Simulation<'_> {
@@ -166,9 +177,10 @@ impl Simulation<'_> {
         app.schedule.only = only;
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&mut app)));
         let told = std::mem::take(&mut app.schedule.told);
-        self.happened.fetch_add(told.len(), Ordering::Relaxed);
+        let happened = numbers(&told).len();
+        self.happened.fetch_add(happened, Ordering::Relaxed);
         let payload = outcome.err()?;
-        eprintln!("that was seed {seed}, with {} faults", told.len());
+        eprintln!("that was seed {seed}, with {happened} faults");
         // What is left of it may panic once more on its way out.
         drop(catch_unwind(AssertUnwindSafe(|| drop(app))));
         let message = payload
@@ -182,13 +194,13 @@ impl Simulation<'_> {
     /// Leaves out faults, first many and then single ones, as long as the run still fails.
     fn with_fewer_faults(&self, mut failed: Failed) -> Failed {
         let mut tries = 0;
-        let mut size = failed.told.len().div_ceil(2);
+        let mut size = failed.numbers().len().div_ceil(2);
         while size > 0 {
             let mut from = 0;
-            while from < failed.told.len() && tries < TRIES {
-                let kept = failed.told.iter().enumerate();
+            while from < failed.numbers().len() && tries < TRIES {
+                let kept = failed.numbers().into_iter().enumerate();
                 let kept = kept.filter(|(place, _)| !(from..from + size).contains(place));
-                let only = kept.map(|(_, told)| told.number).collect();
+                let only = kept.map(|(_, number)| number).collect();
                 tries += 1;
                 match self.attempt(failed.seed, Some(only)) {
                     Some(again) => failed = again,

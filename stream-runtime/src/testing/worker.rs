@@ -71,6 +71,8 @@ pub(super) struct Worker {
     pub(super) disk: Disk,
     /// How far its wall clock is off, in milliseconds.
     pub(super) clock_skew: i64,
+    /// Whether it is to run: not when the test itself has ended it.
+    pub(super) is_wanted: bool,
     life: Option<Life>,
     /// Why it ended by itself, if it did.
     pub(super) failure: Option<Error>,
@@ -140,6 +142,7 @@ impl Worker {
             number,
             disk: Disk::new(format!("worker-{number}")),
             clock_skew: 0,
+            is_wanted: true,
             life: None,
             failure: None,
         }

@@ -70,7 +70,8 @@ impl TestApp {
     }
 
     /// Lets time pass until everything that was sent is processed and committed, and nobody has anything left to do. Faults
-    /// of a [simulation](crate::testing::simulate) end here, and what they ended is started again.
+    /// of a [simulation](crate::testing::simulate) end here, and what they ended is started again; workers that the test
+    /// itself has ended are not.
     ///
     /// # Panics
     /// When a task has stopped, when a worker has ended by itself, or when it is not over after 15 virtual minutes. The
@@ -107,7 +108,9 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn kill(&mut self, worker: usize) -> &mut Self {
-        self.world().kill_known(worker);
+        let world = self.world();
+        world.kill_known(worker);
+        world.workers[worker].is_wanted = false;
         self
     }
 
@@ -117,6 +120,7 @@ impl TestApp {
     /// When there is no such worker, or it does not end within two virtual minutes.
     pub fn stop(&mut self, worker: usize) -> &mut Self {
         let (Running { driver, .. }, schedule) = self.running();
+        driver.world.workers[worker].is_wanted = false;
         driver.world.workers[worker].ask_to_stop();
         let end = driver.world.elapsed() + STOP;
         let ended = driver.run_until(end, schedule, |world| !world.workers[worker].lives());
@@ -151,6 +155,7 @@ impl TestApp {
         if let Err(error) = started {
             panic!("worker {worker} cannot start: {error}");
         }
+        self.world().workers[worker].is_wanted = true;
         self
     }
 

@@ -207,7 +207,7 @@ impl TestApp {
     }
 
     /// The program, started if it was not, and what goes wrong with it.
-    fn running(&mut self) -> (&mut Running, &mut Schedule) {
+    pub(super) fn running(&mut self) -> (&mut Running, &mut Schedule) {
         if self.running.is_none() {
             self.running = Some(self.start_program());
         }

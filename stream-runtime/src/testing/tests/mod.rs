@@ -2,6 +2,7 @@
 
 mod acting;
 mod crashes;
+mod supervision;
 
 use std::time::Duration;
 
