@@ -5,7 +5,7 @@
 //!
 //! Invariant: what happens depends on the seed and on what the test does, on nothing else.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,10 +32,21 @@ const TURNS_AT_ONCE: u32 = 1_000_000;
 /// A worker that is to be killed when it comes by some place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Armed {
+    /// The number of the fault.
+    pub(super) number: usize,
     pub(super) worker: usize,
     /// `None` is any place, of which there is one at every call of a client too.
     pub(super) point: Option<&'static str>,
     pub(super) passes: u32,
+}
+
+/// A worker was killed where that was to happen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hit {
+    /// The number of the fault.
+    pub(super) number: usize,
+    /// Where it happened.
+    pub(super) point: &'static str,
 }
 
 /// A worker that is being polled, and what it loses when it is killed meanwhile.
@@ -60,6 +71,8 @@ pub(super) struct World {
     /// Whose turn it is, if somebody is being polled.
     turn: Rc<RefCell<Option<Turn>>>,
     armed: Rc<RefCell<Vec<Armed>>>,
+    /// What killed the worker whose turn it was.
+    hit: Rc<Cell<Option<Hit>>>,
 }
 
 /// A world and what its time passes on.
@@ -76,8 +89,11 @@ pub(super) trait Timetable {
     /// Its time has come.
     fn act(&mut self, world: &mut World);
 
-    /// A worker has ended by itself, or was killed where that was to happen.
+    /// A worker has ended by itself, or since it was asked to.
     fn worker_ended(&mut self, world: &mut World, worker: usize);
+
+    /// A worker was killed where that was to happen.
+    fn worker_killed(&mut self, world: &mut World, worker: usize, hit: Hit);
 }
 
 impl Driver {
@@ -107,6 +123,7 @@ impl Driver {
                 tokio_base: None,
                 turn: Rc::default(),
                 armed: Rc::default(),
+                hit: Rc::default(),
             },
         }
     }
@@ -173,17 +190,17 @@ impl World {
             let skew = turn.as_ref().map_or(0, |turn| network.skew(turn.process));
             set_time(base, end, skew);
         })));
-        let (network, armed, turn) = (
-            self.network.clone(),
-            Rc::clone(&self.armed),
-            Rc::clone(&self.turn),
-        );
+        let (network, armed) = (self.network.clone(), Rc::clone(&self.armed));
+        let (turn, hit) = (Rc::clone(&self.turn), Rc::clone(&self.hit));
         simulated::set_judge(Some(Rc::new(move |name| {
-            let is_hit = turn
-                .borrow()
-                .as_ref()
-                .is_some_and(|turn| strikes(&mut armed.borrow_mut(), turn.worker, name));
-            if is_hit && let Some(Turn { process, disk, .. }) = turn.take() {
+            let Some(worker) = turn.borrow().as_ref().map(|turn| turn.worker) else {
+                return;
+            };
+            let found = strike(&mut armed.borrow_mut(), worker, name);
+            if found.is_some()
+                && let Some(Turn { process, disk, .. }) = turn.take()
+            {
+                hit.set(found);
                 // Before it unwinds: what its destructors would send, write and flush has no effect any more.
                 end_process(&network, process, &disk);
                 // Not a panic: no message, no backtrace.
@@ -286,7 +303,9 @@ impl World {
         match polled {
             Polled::Killed => {
                 self.bury(number);
-                timetable.worker_ended(self, number);
+                if let Some(hit) = self.hit.take() {
+                    timetable.worker_killed(self, number, hit);
+                }
             }
             Polled::Alive if !self.workers[number].lives() => timetable.worker_ended(self, number),
             Polled::Alive => {}
@@ -453,17 +472,17 @@ fn end_process(network: &SharedNetwork, process: Process, disk: &Disk) {
 }
 
 /// Whether a worker that comes by a place is killed there.
-fn strikes(armed: &mut Vec<Armed>, worker: usize, name: &str) -> bool {
-    let here = |armed: &Armed| armed.worker == worker && armed.point.is_none_or(|point| point == name);
-    let Some(place) = armed.iter().position(here) else {
-        return false;
-    };
-    armed[place].passes = armed[place].passes.saturating_sub(1);
-    if armed[place].passes > 0 {
-        return false;
+fn strike(armed: &mut Vec<Armed>, worker: usize, point: &'static str) -> Option<Hit> {
+    let here =
+        |armed: &&mut Armed| armed.worker == worker && armed.point.is_none_or(|wanted| wanted == point);
+    let found = armed.iter_mut().find(here)?;
+    found.passes = found.passes.saturating_sub(1);
+    if found.passes > 0 {
+        return None;
     }
+    let number = found.number;
     armed.retain(|other| other.worker != worker);
-    true
+    Some(Hit { number, point })
 }
 
 fn set_time(base: Instant, elapsed: Duration, skew: i64) {

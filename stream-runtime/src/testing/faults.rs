@@ -9,15 +9,23 @@ use std::time::Duration;
 
 use super::clients::network::Behaviour;
 use super::disk::DiskCopy;
-use super::driver::{Armed, Timetable, World};
+use super::driver::{Armed, Hit, Timetable, World};
 use super::random::Random;
+use super::worker::Worker;
+use crate::app::settings::ProcessingGuarantee;
 
-/// The places in a commit at which a worker can be killed.
-const POINTS: &[&str] = &[
+/// The places of a commit that a worker comes by under each guarantee, in their order.
+const AT_LEAST_ONCE: &[&str] = &[
     "outputs",
     "changelog",
     "before-offsets",
     "after-offsets",
+    "before-store",
+    "after-store",
+];
+const EXACTLY_ONCE: &[&str] = &[
+    "outputs",
+    "changelog",
     "before-end-transaction",
     "after-end-transaction",
     "before-store",
@@ -261,6 +269,16 @@ impl Schedule {
         has_faults && self.restarts < RESTARTS
     }
 
+    fn start_again(&mut self, world: &World, worker: usize) {
+        let starts = |action: &Action| matches!(action, Action::Start(number) if *number == worker);
+        let is_planned = self.actions.values().any(starts);
+        let is_wanted = world.workers[worker].is_wanted && worker < self.workers;
+        if self.is_supervisor() && !is_planned && is_wanted {
+            self.restarts += 1;
+            self.after(world, Duration::from_secs(1), Action::Start(worker));
+        }
+    }
+
     fn tell(&mut self, world: &World, number: Option<usize>, what: String) {
         let told = Told {
             number,
@@ -280,7 +298,9 @@ impl Schedule {
     fn take(&mut self, world: &mut World, action: &Action) {
         match action {
             Action::Fault => self.fault(world),
-            Action::Start(number) => self.start(world, *number),
+            Action::Start(number) => {
+                self.start(world, *number);
+            }
             Action::Thaw(number) => world.set_frozen(*number, false),
             Action::Join(number) => world.set_cut_off(*number, false),
             Action::BrokerBack => world.network.lock().set_away(false),
@@ -290,21 +310,23 @@ impl Schedule {
         }
     }
 
-    fn start(&mut self, world: &mut World, number: usize) {
+    /// Starts a worker, as soon as that is possible. False when it runs, or is not to.
+    fn start(&mut self, world: &mut World, number: usize) -> bool {
         let worker = world.workers.get(number);
         if worker.is_some_and(|worker| worker.lives() || !worker.is_wanted) {
-            return;
+            return false;
         }
         // It would wait for the broker, and meanwhile nobody would bring that back.
         if world.network.lock().is_away() {
             self.after(world, Duration::from_secs(1), Action::Start(number));
-            return;
+            return true;
         }
         if let Err(error) = world.start(number) {
             self.tell(world, None, format!("worker {number} cannot start: {error}"));
             self.restarts += 1;
             self.after(world, Duration::from_secs(1), Action::Start(number));
         }
+        true
     }
 
     fn fault(&mut self, world: &mut World) {
@@ -330,11 +352,15 @@ impl Schedule {
         else {
             return;
         };
-        let what = self.happen(world, kind, *worker, living.len(), &mut chance);
-        self.tell(world, Some(number), what);
+        if kind == FaultKind::KillInCommit {
+            // It is told when it happens.
+            arm(world, number, *worker, &mut chance);
+        } else if let Some(what) = self.happen(world, kind, *worker, living.len(), &mut chance) {
+            self.tell(world, Some(number), what);
+        }
     }
 
-    /// Lets it happen and says what it was.
+    /// Lets it happen and says what it was; nothing when it changes nothing.
     fn happen(
         &mut self,
         world: &mut World,
@@ -342,30 +368,16 @@ impl Schedule {
         worker: usize,
         living: usize,
         chance: &mut Random,
-    ) -> String {
+    ) -> Option<String> {
         let short = chance.between(Duration::from_millis(50), Duration::from_secs(3));
         let long = absence(world.program.settings.session_timeout, chance);
-        match kind {
+        let what = match kind {
             FaultKind::Kill => {
                 world.kill(worker);
                 self.after(world, short, Action::Start(worker));
                 format!("worker {worker} is killed, for {short:.3?}")
             }
-            FaultKind::KillInCommit => {
-                let point = (!chance.one_in(3)).then(|| *chance.pick(POINTS));
-                let passes = match point {
-                    Some(_) => 1 + chance.below(4),
-                    None => 1 + chance.below(400),
-                };
-                let passes = u32::try_from(passes).unwrap_or(1);
-                world.arm(Armed {
-                    worker,
-                    point,
-                    passes,
-                });
-                let point = point.unwrap_or("any call");
-                format!("worker {worker} is to be killed at {point}, the time number {passes}")
-            }
+            FaultKind::KillInCommit => return None,
             FaultKind::Restart => {
                 world.workers[worker].ask_to_stop();
                 self.after(world, short + Duration::from_secs(1), Action::Start(worker));
@@ -377,9 +389,12 @@ impl Schedule {
                 format!("worker {worker} goes, for {long:.3?}")
             }
             FaultKind::Scale => {
-                let free = world.workers.iter().position(|worker| !worker.lives());
+                let is_free = |worker: &Worker| !worker.lives() && worker.is_wanted;
+                let free = world.workers.iter().position(is_free);
                 let number = free.unwrap_or(world.workers.len()).min(self.workers + 1);
-                self.start(world, number);
+                if !self.start(world, number) {
+                    return None;
+                }
                 format!("worker {number} comes")
             }
             FaultKind::Freeze => {
@@ -387,11 +402,13 @@ impl Schedule {
                 self.after(world, long, Action::Thaw(worker));
                 format!("worker {worker} stands still for {long:.3?}")
             }
+            FaultKind::CutOff if world.workers[worker].is_cut_off() => return None,
             FaultKind::CutOff => {
                 world.set_cut_off(worker, true);
                 self.after(world, long, Action::Join(worker));
                 format!("worker {worker} is cut off for {long:.3?}")
             }
+            FaultKind::BrokerAway if world.network.lock().is_away() => return None,
             FaultKind::BrokerAway => {
                 world.network.lock().set_away(true);
                 self.after(world, short, Action::BrokerBack);
@@ -445,8 +462,33 @@ impl Schedule {
                 world.set_clock(worker, by);
                 format!("the clock of worker {worker} is off by {by} ms")
             }
-        }
+        };
+        Some(what)
     }
+}
+
+/// Has a worker killed at some step of its commits, or at some call of a client.
+fn arm(world: &mut World, number: usize, worker: usize, chance: &mut Random) {
+    let points = match world.program.settings.processing_guarantee {
+        ProcessingGuarantee::AtLeastOnce => AT_LEAST_ONCE,
+        ProcessingGuarantee::ExactlyOnce => EXACTLY_ONCE,
+    };
+    let point = (!chance.one_in(3)).then(|| *chance.pick(points));
+    let passes = match point {
+        Some(_) => 1 + chance.below(4),
+        None => 1 + chance.below(400),
+    };
+    let place = point.unwrap_or("any call");
+    world
+        .network
+        .lock()
+        .note(|| format!("{number}: worker {worker} is to be killed at {place}, the time number {passes}"));
+    world.arm(Armed {
+        number,
+        worker,
+        point,
+        passes: u32::try_from(passes).unwrap_or(1),
+    });
 }
 
 /// How long somebody is away: in one of two times about as long as a session, so that others may have its tasks by then.
@@ -494,13 +536,17 @@ impl Timetable for Schedule {
                 self.tell(world, None, format!("worker {worker} ends by itself: {error}"));
             }
         }
-        let starts = |action: &Action| matches!(action, Action::Start(number) if *number == worker);
-        let is_planned = self.actions.values().any(starts);
-        let is_wanted = world.workers[worker].is_wanted && worker < self.workers;
-        if self.is_supervisor() && !is_planned && is_wanted {
-            self.restarts += 1;
-            self.after(world, Duration::from_secs(1), Action::Start(worker));
-        }
+        self.start_again(world, worker);
+    }
+
+    fn worker_killed(&mut self, world: &mut World, worker: usize, hit: Hit) {
+        let Hit { number, point } = hit;
+        self.tell(
+            world,
+            Some(number),
+            format!("worker {worker} is killed at {point}"),
+        );
+        self.start_again(world, worker);
     }
 }
 
