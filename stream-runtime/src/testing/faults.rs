@@ -56,6 +56,8 @@ pub enum FaultKind {
     BrokerAway,
     /// For a while answers take long and connections break, so that what was asked is done or not, and nobody knows.
     FlakyNetwork,
+    /// For a while the broker refuses some of what it is asked with errors that pass, as when leaders and coordinators move.
+    BrokerErrors,
     /// Nothing can be written to a disk for a while.
     FullDisk,
     /// Writing to a disk takes long for a while.
@@ -79,6 +81,7 @@ impl FaultKind {
         Self::CutOff,
         Self::BrokerAway,
         Self::FlakyNetwork,
+        Self::BrokerErrors,
         Self::FullDisk,
         Self::SlowDisk,
         Self::LostDisk,
@@ -188,6 +191,7 @@ enum Action {
     Join(usize),
     BrokerBack,
     CalmNetwork,
+    SteadyBroker,
     FreeDisk(usize),
     QuickDisk(usize),
 }
@@ -304,7 +308,14 @@ impl Schedule {
             Action::Thaw(number) => world.set_frozen(*number, false),
             Action::Join(number) => world.set_cut_off(*number, false),
             Action::BrokerBack => world.network.lock().set_away(false),
-            Action::CalmNetwork => world.network.lock().behaviour = self.climate.clone(),
+            Action::CalmNetwork => {
+                let behaviour = &mut world.network.lock().behaviour;
+                *behaviour = Behaviour {
+                    refuses: behaviour.refuses,
+                    ..self.climate.clone()
+                };
+            }
+            Action::SteadyBroker => world.network.lock().behaviour.refuses = 0,
             Action::FreeDisk(number) => world.workers[*number].disk.set_full(false),
             Action::QuickDisk(number) => world.workers[*number].disk.set_write_time(Duration::ZERO),
         }
@@ -416,14 +427,20 @@ impl Schedule {
             }
             FaultKind::FlakyNetwork => {
                 let most = chance.between(Duration::from_millis(1), Duration::from_millis(300));
-                world.network.lock().behaviour = Behaviour {
-                    latency: (Duration::from_micros(200), most),
-                    breaks: 5 + u32::try_from(chance.below(60)).unwrap_or(1),
-                    unknown_offsets: u32::try_from(chance.below(4)).unwrap_or(0),
-                    ..self.climate.clone()
-                };
+                let mut network = world.network.lock();
+                let behaviour = &mut network.behaviour;
+                behaviour.latency = (Duration::from_micros(200), most);
+                behaviour.breaks = 5 + u32::try_from(chance.below(60)).unwrap_or(1);
+                behaviour.unknown_offsets = u32::try_from(chance.below(4)).unwrap_or(0);
+                drop(network);
                 self.after(world, long, Action::CalmNetwork);
                 format!("the network is bad for {long:.3?}, with up to {most:.3?} to the broker")
+            }
+            FaultKind::BrokerErrors => {
+                let refuses = 2 + u32::try_from(chance.below(20)).unwrap_or(1);
+                world.network.lock().behaviour.refuses = refuses;
+                self.after(world, long, Action::SteadyBroker);
+                format!("the broker refuses one of {refuses} requests for {long:.3?}")
             }
             FaultKind::FullDisk => {
                 world.workers[worker].disk.set_full(true);
@@ -508,6 +525,7 @@ fn climate(chance: &mut Random) -> Behaviour {
     let milliseconds = |chance: &mut Random, most| Duration::from_millis(chance.below(most));
     Behaviour {
         latency: (Duration::ZERO, milliseconds(chance, 20)),
+        patience: Duration::from_millis(50) + milliseconds(chance, 5000),
         linger: (Duration::ZERO, milliseconds(chance, 30)),
         batch_records: (1, 1 + chance.below(20)),
         request_batches: (1, 1 + chance.below(5)),
