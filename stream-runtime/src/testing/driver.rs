@@ -353,13 +353,13 @@ impl World {
         self.armed.borrow_mut().clear();
     }
 
-    /// Ends a worker that the test names.
+    /// The worker that the test names.
     ///
     /// # Panics
     /// When there is none of this number.
-    pub(super) fn kill_known(&mut self, number: usize) {
+    pub(super) fn known(&mut self, number: usize) -> &mut Worker {
         assert!(number < self.workers.len(), "there is no worker {number}");
-        self.kill(number);
+        &mut self.workers[number]
     }
 
     /// Why a worker does nothing any more, or a task, if it is so.

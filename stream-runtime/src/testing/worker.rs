@@ -34,22 +34,25 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// A cluster as a process of the program sees it.
+    /// A cluster as a process of the program sees it: a worker of this number, or somebody who looks on.
     pub(super) fn cluster(
         &self,
         network: &SharedNetwork,
         process: Process,
-        instance: &str,
+        worker: Option<usize>,
     ) -> Arc<dyn Cluster> {
         let settings = &self.settings;
+        let client_id = worker.map_or_else(|| "observer".to_owned(), name);
+        // A lasting name is one worker's, and all have the same settings here.
+        let instance_id = settings.instance_id.as_ref().zip(worker);
         Arc::new(VirtualCluster {
             network: network.clone(),
             process,
             settings: ClientSettings {
                 bootstrap: "virtual".to_owned(),
                 group: self.app.id().to_owned(),
-                client_id: instance.to_owned(),
-                instance_id: settings.instance_id.clone(),
+                client_id,
+                instance_id: instance_id.map(|(id, worker)| format!("{id}-{worker}")),
                 session_timeout: settings.session_timeout,
                 heartbeat_interval: settings.heartbeat_interval,
                 max_poll_interval: settings.max_poll_interval,
@@ -140,7 +143,7 @@ impl Worker {
     pub(super) fn new(number: usize) -> Self {
         Self {
             number,
-            disk: Disk::new(format!("worker-{number}")),
+            disk: Disk::new(name(number)),
             clock_skew: 0,
             is_wanted: true,
             life: None,
@@ -188,8 +191,7 @@ impl Worker {
             self.disk.wipe();
         }
         self.failure = None;
-        let name = format!("worker-{}", self.number);
-        let cluster = program.cluster(network, process, &name);
+        let cluster = program.cluster(network, process, Some(self.number));
         let topology = program.app.topology()?;
         let settings = &program.settings;
         let plan = Plan::make(
@@ -318,6 +320,10 @@ impl Life {
             thread.tell(Command::Stop);
         }
     }
+}
+
+fn name(worker: usize) -> String {
+    format!("worker-{worker}")
 }
 
 /// The longest that one may take that is asked to stop.

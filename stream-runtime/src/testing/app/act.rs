@@ -7,6 +7,7 @@ use crate::record::codec::{CodecOf, Encoded};
 use crate::record::partitioner::partition_of;
 use crate::record::topic::Topic;
 use crate::testing::clients::topics::NewRecord;
+use crate::testing::driver::World;
 use crate::testing::worker::{STOP, Worker};
 
 /// The virtual time after which something that does not settle never will.
@@ -108,10 +109,10 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn kill(&mut self, worker: usize) -> &mut Self {
-        let world = self.world();
-        world.kill_known(worker);
-        world.workers[worker].is_wanted = false;
-        self
+        self.at_once(|world| {
+            world.known(worker).is_wanted = false;
+            world.kill(worker);
+        })
     }
 
     /// Stops a worker in order: it finishes its records, commits, and leaves the group.
@@ -120,8 +121,11 @@ impl TestApp {
     /// When there is no such worker, or it does not end within two virtual minutes.
     pub fn stop(&mut self, worker: usize) -> &mut Self {
         let (Running { driver, .. }, schedule) = self.running();
-        driver.world.workers[worker].is_wanted = false;
-        driver.world.workers[worker].ask_to_stop();
+        driver.at_once(|world| {
+            let worker = world.known(worker);
+            worker.is_wanted = false;
+            worker.ask_to_stop();
+        });
         let end = driver.world.elapsed() + STOP;
         let ended = driver.run_until(end, schedule, |world| !world.workers[worker].lives());
         assert!(
@@ -181,8 +185,10 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn freeze(&mut self, worker: usize) -> &mut Self {
-        self.world().set_frozen(worker, true);
-        self
+        self.at_once(|world| {
+            world.known(worker);
+            world.set_frozen(worker, true);
+        })
     }
 
     /// Lets a frozen worker go on, as SIGCONT does.
@@ -190,8 +196,10 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn thaw(&mut self, worker: usize) -> &mut Self {
-        self.world().set_frozen(worker, false);
-        self
+        self.at_once(|world| {
+            world.known(worker);
+            world.set_frozen(worker, false);
+        })
     }
 
     /// Cuts a worker off from the broker, or joins it again.
@@ -199,8 +207,10 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn cut_off(&mut self, worker: usize, is_cut_off: bool) -> &mut Self {
-        self.world().set_cut_off(worker, is_cut_off);
-        self
+        self.at_once(|world| {
+            world.known(worker);
+            world.set_cut_off(worker, is_cut_off);
+        })
     }
 
     /// Makes the broker answer nobody, or all again. It keeps what it has. No worker starts meanwhile.
@@ -216,9 +226,15 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker, or it runs.
     pub fn wipe(&mut self, worker: usize) -> &mut Self {
-        let worker = &self.world().workers[worker];
+        let worker = self.world().known(worker);
         assert!(!worker.lives(), "{worker:?} runs: kill or stop it first");
         worker.disk.wipe();
+        self
+    }
+
+    /// Does something on virtual time, which the destructors of a program see too.
+    fn at_once(&mut self, act: impl FnOnce(&mut World)) -> &mut Self {
+        self.running().0.driver.at_once(act);
         self
     }
 
