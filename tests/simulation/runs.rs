@@ -76,23 +76,30 @@ fn a_full_producer_is_waited_for() {
     truth.check_exact(&mut world);
 }
 
+/// A program of some workers, with everything that can go wrong.
+fn of(workers: usize) -> TestApp {
+    app().workers(workers).faults(Faults::all())
+}
+
 #[test]
 fn a_seed_gives_the_same_run_to_the_letter() {
-    let run = || {
-        let mut world = app()
-            .workers(2)
-            .exactly_once()
-            .seed(7)
-            .traced()
-            .faults(Faults::all());
-        feed(&mut world);
-        world.trace()
-    };
-    let (one, other) = (run(), run());
-    assert!(one.len() > 1000, "{} events", one.len());
-    let different = one.iter().zip(&other).position(|(one, other)| one != other);
-    if let Some(place) = different {
-        panic!("event {place}: {} and then {}", one[place], other[place]);
+    let programs: [fn() -> TestApp; 3] = [
+        || of(2).exactly_once(),
+        || of(2),
+        || of(3).exactly_once().set("standby_replicas", 1),
+    ];
+    for program in programs {
+        let run = || {
+            let mut world = program().seed(7).traced();
+            feed(&mut world);
+            world.trace()
+        };
+        let (one, other) = (run(), run());
+        assert!(one.len() > 1000, "{} events", one.len());
+        let different = one.iter().zip(&other).position(|(one, other)| one != other);
+        if let Some(place) = different {
+            panic!("event {place}: {} and then {}", one[place], other[place]);
+        }
+        assert_eq!(one.len(), other.len());
     }
-    assert_eq!(one.len(), other.len());
 }

@@ -2,6 +2,8 @@
 
 mod acting;
 mod crashes;
+mod pressure;
+mod simulating;
 mod supervision;
 
 use std::time::Duration;
