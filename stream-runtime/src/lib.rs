@@ -1,5 +1,9 @@
 #![doc = include_str!("docs/crate.md")]
 
+// The tests of `testing` declare programs, and what the macros expand to names this crate.
+#[cfg(all(test, feature = "testing"))]
+extern crate self as stream_runtime;
+
 mod agent;
 mod app;
 #[cfg(feature = "embedded")]

@@ -6,7 +6,7 @@ use stream_runtime::prelude::*;
 use stream_runtime::testing::TestApp;
 
 /// Words, one a record.
-#[topic(name = "pace-words", partitions = 2)]
+#[topic(name = "pace-words", partitions = 1)]
 static WORDS: Topic<(), String>;
 
 /// How often each was seen.
@@ -29,12 +29,15 @@ fn a_transaction_does_not_wait_for_its_interval_where_there_is_nothing_else_to_d
     let mut app = TestApp::new()
         .agents([count_words::agent()])
         .exactly_once()
-        .set("commit_interval", "10m");
+        .set("commit_interval", "2m")
+        .set("transaction_timeout", "10m");
     app.advance(Duration::from_secs(30));
     for count in 1..=3 {
         app.send(&WORDS, (), "red").advance(Duration::from_millis(500));
         let seen: Vec<_> = app.outputs(&COUNTS).into_iter().map(|(_, seen)| seen).collect();
         assert_eq!(seen, (1..=count).collect::<Vec<_>>());
+        // A small part of the interval lies between two of them at least.
+        app.advance(Duration::from_secs(10));
     }
     assert_eq!(app.table(&PACE_SEEN).get("red"), Some(&3));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stream_runtime::testing::{FaultKind, Faults, Random, TestApp, simulate};
+use stream_runtime::testing::{Faults, Random, TestApp, simulate};
 
 use crate::oracle::Truth;
 use crate::program::{app, forget_tries};
@@ -22,16 +22,6 @@ fn feed(world: &mut TestApp) -> Truth {
     truth
 }
 
-/// Faults that leave no worker alive which does not know that it is out of the group.
-fn no_zombies() -> Faults {
-    Faults::all()
-        .without(FaultKind::Freeze)
-        .without(FaultKind::CutOff)
-        .without(FaultKind::BrokerAway)
-        .without(FaultKind::FlakyNetwork)
-        .without(FaultKind::SlowDisk)
-}
-
 #[test]
 fn exactly_once_counts_every_record_once_whatever_happens() {
     simulate(
@@ -40,10 +30,17 @@ fn exactly_once_counts_every_record_once_whatever_happens() {
     );
 }
 
+/// Who stands still leaves the group by itself as well, since it was not at work for too long.
 #[test]
 fn exactly_once_holds_with_tables_in_memory() {
     simulate(
-        || app().workers(3).exactly_once().in_memory(),
+        || {
+            app()
+                .workers(3)
+                .exactly_once()
+                .in_memory()
+                .set("max_poll_interval", "7s")
+        },
         |world| feed(world).check_exact(world),
     );
 }
@@ -59,7 +56,7 @@ fn exactly_once_holds_with_standbys() {
 #[test]
 fn at_least_once_keeps_tables_of_the_input_exact_through_crashes() {
     simulate(
-        || app().workers(2).faults(no_zombies()),
+        || app().workers(2).faults(Faults::at_least_once()),
         |world| feed(world).check_at_least(world),
     );
 }
@@ -79,23 +76,30 @@ fn a_full_producer_is_waited_for() {
     truth.check_exact(&mut world);
 }
 
+/// A program of some workers, with everything that can go wrong.
+fn of(workers: usize) -> TestApp {
+    app().workers(workers).faults(Faults::all())
+}
+
 #[test]
 fn a_seed_gives_the_same_run_to_the_letter() {
-    let run = || {
-        let mut world = app()
-            .workers(2)
-            .exactly_once()
-            .seed(7)
-            .traced()
-            .faults(Faults::all());
-        feed(&mut world);
-        world.trace()
-    };
-    let (one, other) = (run(), run());
-    assert!(one.len() > 1000, "{} events", one.len());
-    let different = one.iter().zip(&other).position(|(one, other)| one != other);
-    if let Some(place) = different {
-        panic!("event {place}: {} and then {}", one[place], other[place]);
+    let programs: [fn() -> TestApp; 3] = [
+        || of(2).exactly_once(),
+        || of(2),
+        || of(3).exactly_once().set("standby_replicas", 1),
+    ];
+    for program in programs {
+        let run = || {
+            let mut world = program().seed(7).traced();
+            feed(&mut world);
+            world.trace()
+        };
+        let (one, other) = (run(), run());
+        assert!(one.len() > 1000, "{} events", one.len());
+        let different = one.iter().zip(&other).position(|(one, other)| one != other);
+        if let Some(place) = different {
+            panic!("event {place}: {} and then {}", one[place], other[place]);
+        }
+        assert_eq!(one.len(), other.len());
     }
-    assert_eq!(one.len(), other.len());
 }

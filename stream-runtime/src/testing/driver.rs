@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::clients::network::{Network, Process, SharedNetwork};
+use super::disk::Disk;
 use super::random::Random;
 use super::worker::{Facts, Killed, Polled, Program, Worker};
 use crate::clock;
@@ -31,10 +32,28 @@ const TURNS_AT_ONCE: u32 = 1_000_000;
 /// A worker that is to be killed when it comes by some place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Armed {
+    /// The number of the fault.
+    pub(super) number: usize,
     pub(super) worker: usize,
     /// `None` is any place, of which there is one at every call of a client too.
     pub(super) point: Option<&'static str>,
     pub(super) passes: u32,
+}
+
+/// A worker was killed where that was to happen.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hit {
+    /// The number of the fault.
+    pub(super) number: usize,
+    /// Where it happened.
+    pub(super) point: &'static str,
+}
+
+/// A worker that is being polled, and what it loses when it is killed meanwhile.
+struct Turn {
+    worker: usize,
+    process: Process,
+    disk: Disk,
 }
 
 /// Everything that there is.
@@ -49,10 +68,11 @@ pub(super) struct World {
     processes: u32,
     base: Instant,
     tokio_base: Option<tokio::time::Instant>,
-    /// The worker that is being polled, if one is.
-    polled: Rc<Cell<Option<usize>>>,
-    skew: Rc<Cell<i64>>,
+    /// Whose turn it is, if somebody is being polled.
+    turn: Rc<RefCell<Option<Turn>>>,
     armed: Rc<RefCell<Vec<Armed>>>,
+    /// What killed the worker whose turn it was.
+    hit: Rc<Cell<Option<Hit>>>,
 }
 
 /// A world and what its time passes on.
@@ -69,8 +89,11 @@ pub(super) trait Timetable {
     /// Its time has come.
     fn act(&mut self, world: &mut World);
 
-    /// A worker has ended by itself, or was killed where that was to happen.
+    /// A worker has ended by itself, or since it was asked to.
     fn worker_ended(&mut self, world: &mut World, worker: usize);
+
+    /// A worker was killed where that was to happen.
+    fn worker_killed(&mut self, world: &mut World, worker: usize, hit: Hit);
 }
 
 impl Driver {
@@ -98,9 +121,9 @@ impl Driver {
                 processes: 0,
                 base: clock::now(),
                 tokio_base: None,
-                polled: Rc::default(),
-                skew: Rc::default(),
+                turn: Rc::default(),
                 armed: Rc::default(),
+                hit: Rc::default(),
             },
         }
     }
@@ -156,28 +179,30 @@ impl World {
 
     fn enter(&self) -> Entered {
         set_time(self.base, self.elapsed(), 0);
-        let (network, base, skew) = (self.network.clone(), self.base, Rc::clone(&self.skew));
+        // Somebody's turn may have ended in a panic.
+        self.turn.take();
+        let (network, base, turn) = (self.network.clone(), self.base, Rc::clone(&self.turn));
         virtual_time::set_pass(Some(Rc::new(move |duration| {
             let mut network = network.lock();
             let end = network.elapsed() + duration;
             network.run_until(end);
-            set_time(base, end, skew.get());
+            let turn = turn.borrow();
+            let skew = turn.as_ref().map_or(0, |turn| network.skew(turn.process));
+            set_time(base, end, skew);
         })));
-        let (armed, polled) = (Rc::clone(&self.armed), Rc::clone(&self.polled));
+        let (network, armed) = (self.network.clone(), Rc::clone(&self.armed));
+        let (turn, hit) = (Rc::clone(&self.turn), Rc::clone(&self.hit));
         simulated::set_judge(Some(Rc::new(move |name| {
-            let Some(worker) = polled.get() else {
+            let Some(worker) = turn.borrow().as_ref().map(|turn| turn.worker) else {
                 return;
             };
-            let mut armed = armed.borrow_mut();
-            let here =
-                |armed: &Armed| armed.worker == worker && armed.point.is_none_or(|point| point == name);
-            let Some(place) = armed.iter().position(here) else {
-                return;
-            };
-            armed[place].passes = armed[place].passes.saturating_sub(1);
-            if armed[place].passes == 0 {
-                armed.remove(place);
-                drop(armed);
+            let found = strike(&mut armed.borrow_mut(), worker, name);
+            if found.is_some()
+                && let Some(Turn { process, disk, .. }) = turn.take()
+            {
+                hit.set(found);
+                // Before it unwinds: what its destructors would send, write and flush has no effect any more.
+                end_process(&network, process, &disk);
                 // Not a panic: no message, no backtrace.
                 resume_unwind(Box::new(Killed));
             }
@@ -261,17 +286,26 @@ impl World {
 
     fn poll(&mut self, number: usize, actor: usize, timetable: &mut dyn Timetable) {
         let worker = &mut self.workers[number];
-        self.skew.set(worker.clock_skew);
-        set_time(self.base, self.network.lock().elapsed(), worker.clock_skew);
-        self.polled.set(Some(number));
+        let Some(process) = worker.process() else {
+            return;
+        };
+        let network = self.network.lock();
+        set_time(self.base, network.elapsed(), network.skew(process));
+        drop(network);
+        self.turn.replace(Some(Turn {
+            worker: number,
+            process,
+            disk: worker.disk.clone(),
+        }));
         let polled = worker.poll(actor);
-        self.polled.set(None);
-        self.skew.set(0);
+        self.turn.take();
         set_time(self.base, self.elapsed(), 0);
         match polled {
             Polled::Killed => {
-                self.kill(number);
-                timetable.worker_ended(self, number);
+                self.bury(number);
+                if let Some(hit) = self.hit.take() {
+                    timetable.worker_killed(self, number, hit);
+                }
             }
             Polled::Alive if !self.workers[number].lives() => timetable.worker_ended(self, number),
             Polled::Alive => {}
@@ -285,7 +319,10 @@ impl World {
         }
         self.processes += 1;
         let process = Process(self.processes);
-        self.network.lock().note(|| format!("worker {number} starts"));
+        let mut network = self.network.lock();
+        network.note(|| format!("worker {number} starts"));
+        network.set_skew(process, self.workers[number].clock_skew);
+        drop(network);
         let facts = self.workers[number].start(&self.program, &self.network, process, &self.news)?;
         self.facts = Some(facts);
         Ok(())
@@ -293,13 +330,16 @@ impl World {
 
     /// Ends a worker as `kill -9` does.
     pub(super) fn kill(&mut self, number: usize) {
-        let worker = &mut self.workers[number];
-        let Some(process) = worker.process() else {
-            return;
-        };
-        self.network.lock().kill(process);
-        worker.disk.crash(&mut self.random);
-        worker.drop_life();
+        let worker = &self.workers[number];
+        if let Some(process) = worker.process() {
+            end_process(&self.network, process, &worker.disk);
+            self.bury(number);
+        }
+    }
+
+    /// Removes what is left of a worker whose process has ended.
+    fn bury(&mut self, number: usize) {
+        self.workers[number].drop_life();
         self.armed.borrow_mut().retain(|armed| armed.worker != number);
     }
 
@@ -313,13 +353,13 @@ impl World {
         self.armed.borrow_mut().clear();
     }
 
-    /// Ends a worker that the test names.
+    /// The worker that the test names.
     ///
     /// # Panics
     /// When there is none of this number.
-    pub(super) fn kill_known(&mut self, number: usize) {
+    pub(super) fn known(&mut self, number: usize) -> &mut Worker {
         assert!(number < self.workers.len(), "there is no worker {number}");
-        self.kill(number);
+        &mut self.workers[number]
     }
 
     /// Why a worker does nothing any more, or a task, if it is so.
@@ -400,6 +440,15 @@ impl World {
         running
     }
 
+    /// Sets the wall clock of a worker forth or back, in milliseconds from the right time. It stays so when it is
+    /// started again.
+    pub(super) fn set_clock(&mut self, number: usize, skew: i64) {
+        self.workers[number].clock_skew = skew;
+        if let Some(process) = self.workers[number].process() {
+            self.network.lock().set_skew(process, skew);
+        }
+    }
+
     pub(super) fn set_frozen(&mut self, number: usize, is_frozen: bool) {
         if let Some(process) = self.workers[number].process() {
             self.network.lock().set_frozen(process, is_frozen);
@@ -413,6 +462,27 @@ impl World {
             self.network.lock().set_cut_off(process, is_cut_off);
         }
     }
+}
+
+/// Ends a process as `kill -9` does: nothing of it reaches the broker or its disk from now on.
+fn end_process(network: &SharedNetwork, process: Process, disk: &Disk) {
+    let mut network = network.lock();
+    network.kill(process);
+    disk.crash(&mut network.random);
+}
+
+/// Whether a worker that comes by a place is killed there.
+fn strike(armed: &mut Vec<Armed>, worker: usize, point: &'static str) -> Option<Hit> {
+    let here =
+        |armed: &&mut Armed| armed.worker == worker && armed.point.is_none_or(|wanted| wanted == point);
+    let found = armed.iter_mut().find(here)?;
+    found.passes = found.passes.saturating_sub(1);
+    if found.passes > 0 {
+        return None;
+    }
+    let number = found.number;
+    armed.retain(|other| other.worker != worker);
+    Some(Hit { number, point })
 }
 
 fn set_time(base: Instant, elapsed: Duration, skew: i64) {

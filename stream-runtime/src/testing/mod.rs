@@ -37,6 +37,8 @@ mod faults;
 mod random;
 #[cfg(feature = "testing")]
 mod simulate;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
 #[cfg(feature = "testing")]
 mod worker;
 

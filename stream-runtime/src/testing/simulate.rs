@@ -25,7 +25,7 @@ const TRIES: usize = 60;
 ///
 /// Each seed is one run, and gives the same run again. `STREAM_TEST_SEEDS=10000` tries as many, `STREAM_TEST_SEEDS=500..900`
 /// these, on all cores; 50 are tried otherwise. A run that fails is repeated with fewer faults until none can be left out, and
-/// the message ends with the command that replays it.
+/// the message ends with the command that replays it (with the variables alone where the thread is not named after a test).
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,15 +60,23 @@ const TRIES: usize = 60;
 /// # Panics
 /// When a run does. Settings of tests that are no numbers are reported too.
 pub fn simulate(app: impl Fn() -> TestApp + Sync, run: impl Fn(&mut TestApp) + Sync) {
-    let test = std::thread::current().name().unwrap_or("the test").to_owned();
+    let wanted = Wanted::read(|name| std::env::var(name).ok());
+    simulate_some(app, run, wanted);
+}
+
+/// The same with these seeds and faults.
+pub(super) fn simulate_some(
+    app: impl Fn() -> TestApp + Sync,
+    run: impl Fn(&mut TestApp) + Sync,
+    Wanted { seeds, only }: Wanted,
+) {
     let simulation = Simulation {
         app: &app,
         run: &run,
-        only: only(),
+        only,
         happened: AtomicUsize::new(0),
         wants_faults: AtomicBool::new(false),
     };
-    let seeds = seeds();
     assert!(!seeds.is_empty(), "STREAM_TEST_SEEDS: {seeds:?} are no seeds");
     let Some(failed) = simulation.first_failure(seeds.clone()) else {
         let happened = simulation.happened.load(Ordering::Relaxed);
@@ -98,13 +106,57 @@ pub fn simulate(app: impl Fn() -> TestApp + Sync, run: impl Fn(&mut TestApp) + S
         true => "without any fault\n".to_owned(),
         false => format!("with these faults:\n{}", faults.concat()),
     };
-    let numbers: Vec<_> = failed.told.iter().map(|told| told.number.to_string()).collect();
-    panic!(
-        "seed {seed} of {seeds:?} fails: {message}\n{faults}once more: STREAM_TEST_SEED={seed} \
-         STREAM_TEST_FAULTS={numbers} cargo test {test} -- --exact",
-        message = failed.message,
-        numbers = numbers.join(","),
-    );
+    let message = &failed.message;
+    let once_more = once_more(seed, &failed.numbers(), std::thread::current().name());
+    panic!("seed {seed} of {seeds:?} fails: {message}\n{faults}once more: {once_more}");
+}
+
+/// How to run it again: the variables, and the command where the thread has the name of a test, as the test harness
+/// gives it; threads that a test starts itself and tests of documentation have none.
+fn once_more(seed: u64, faults: &[usize], thread: Option<&str>) -> String {
+    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    let variables = format!("STREAM_TEST_SEED={seed} STREAM_TEST_FAULTS={}", faults.join(","));
+    let is_path = |name: &&str| {
+        name.chars()
+            .all(|letter| letter.is_alphanumeric() || "_:".contains(letter))
+    };
+    match thread.filter(|name| *name != "main").filter(is_path) {
+        Some(test) => format!("{variables} cargo test {test} -- --exact"),
+        None => variables,
+    }
+}
+
+/// What is to be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) seeds: Range<u64>,
+    /// The numbers of the faults that are to happen; `None` for all.
+    pub(super) only: Option<BTreeSet<usize>>,
+}
+
+impl Wanted {
+    /// As the environment says.
+    ///
+    /// # Panics
+    /// When it says something else than numbers.
+    pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let only = variable("STREAM_TEST_FAULTS").map(|numbers| {
+            let numbers = numbers.split(',').map(str::trim).filter(|text| !text.is_empty());
+            numbers.map(|text| number("STREAM_TEST_FAULTS", text)).collect()
+        });
+        let seeds = match (variable("STREAM_TEST_SEED"), variable("STREAM_TEST_SEEDS")) {
+            (Some(seed), _) => {
+                let seed: u64 = number("STREAM_TEST_SEED", &seed);
+                seed..seed + 1
+            }
+            (None, None) => 0..SEEDS,
+            (None, Some(seeds)) => match seeds.split_once("..") {
+                Some((from, to)) => number("STREAM_TEST_SEEDS", from)..number("STREAM_TEST_SEEDS", to),
+                None => 0..number("STREAM_TEST_SEEDS", &seeds),
+            },
+        };
+        Self { seeds, only }
+    }
 }
 
 struct Simulation<'a> {
@@ -123,6 +175,17 @@ struct Failed {
     seed: u64,
     message: String,
     told: Vec<Told>,
+}
+
+impl Failed {
+    /// The numbers of its faults.
+    fn numbers(&self) -> Vec<usize> {
+        numbers(&self.told)
+    }
+}
+
+fn numbers(told: &[Told]) -> Vec<usize> {
+    told.iter().filter_map(|told| told.number).collect()
 }
 
 impl Simulation<'_> {
@@ -166,9 +229,10 @@ impl Simulation<'_> {
         app.schedule.only = only;
         let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&mut app)));
         let told = std::mem::take(&mut app.schedule.told);
-        self.happened.fetch_add(told.len(), Ordering::Relaxed);
+        let happened = numbers(&told).len();
+        self.happened.fetch_add(happened, Ordering::Relaxed);
         let payload = outcome.err()?;
-        eprintln!("that was seed {seed}, with {} faults", told.len());
+        eprintln!("that was seed {seed}, with {happened} faults");
         // What is left of it may panic once more on its way out.
         drop(catch_unwind(AssertUnwindSafe(|| drop(app))));
         let message = payload
@@ -182,13 +246,13 @@ impl Simulation<'_> {
     /// Leaves out faults, first many and then single ones, as long as the run still fails.
     fn with_fewer_faults(&self, mut failed: Failed) -> Failed {
         let mut tries = 0;
-        let mut size = failed.told.len().div_ceil(2);
+        let mut size = failed.numbers().len().div_ceil(2);
         while size > 0 {
             let mut from = 0;
-            while from < failed.told.len() && tries < TRIES {
-                let kept = failed.told.iter().enumerate();
+            while from < failed.numbers().len() && tries < TRIES {
+                let kept = failed.numbers().into_iter().enumerate();
                 let kept = kept.filter(|(place, _)| !(from..from + size).contains(place));
-                let only = kept.map(|(_, told)| told.number).collect();
+                let only = kept.map(|(_, number)| number).collect();
                 tries += 1;
                 match self.attempt(failed.seed, Some(only)) {
                     Some(again) => failed = again,
@@ -205,37 +269,54 @@ impl Simulation<'_> {
     }
 }
 
-/// The seeds to try, as the environment says.
-fn seeds() -> Range<u64> {
-    if let Some(seed) = variable("STREAM_TEST_SEED") {
-        let seed: u64 = number("STREAM_TEST_SEED", &seed);
-        return seed..seed + 1;
-    }
-    let Some(seeds) = variable("STREAM_TEST_SEEDS") else {
-        return 0..SEEDS;
-    };
-    match seeds.split_once("..") {
-        Some((from, to)) => number("STREAM_TEST_SEEDS", from)..number("STREAM_TEST_SEEDS", to),
-        None => 0..number("STREAM_TEST_SEEDS", &seeds),
-    }
-}
-
-/// The numbers of the faults that are to happen, if not all are.
-fn only() -> Option<BTreeSet<usize>> {
-    let numbers = variable("STREAM_TEST_FAULTS")?;
-    let numbers = numbers
-        .split(',')
-        .map(str::trim)
-        .filter(|number| !number.is_empty());
-    Some(numbers.map(|text| number("STREAM_TEST_FAULTS", text)).collect())
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
-}
-
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> T {
     text.trim()
         .parse()
         .unwrap_or_else(|_| panic!("{name}: `{text}` is no number"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Wanted {
+        Wanted::read(|name| {
+            let mut variables = variables.iter();
+            variables
+                .find(|(set, _)| *set == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_environment_says_what_is_run() {
+        let all = |seeds| Wanted { seeds, only: None };
+        assert_eq!(read(&[]), all(0..50));
+        assert_eq!(read(&[("STREAM_TEST_SEEDS", "300")]), all(0..300));
+        assert_eq!(read(&[("STREAM_TEST_SEEDS", "500..900")]), all(500..900));
+        let one = read(&[("STREAM_TEST_SEED", " 17"), ("STREAM_TEST_SEEDS", "300")]);
+        assert_eq!(one, all(17..18));
+        let only = |numbers| read(&[("STREAM_TEST_FAULTS", numbers)]).only;
+        assert_eq!(only("3, 8"), Some([3, 8].into()));
+        assert_eq!(only(""), Some([].into()));
+    }
+
+    #[test]
+    #[should_panic(expected = "STREAM_TEST_SEEDS: `many` is no number")]
+    fn what_is_no_number_is_named() {
+        read(&[("STREAM_TEST_SEEDS", "1..many")]);
+    }
+
+    #[test]
+    fn a_command_is_told_where_the_thread_has_the_name_of_a_test() {
+        let variables = "STREAM_TEST_SEED=7 STREAM_TEST_FAULTS=1,4";
+        for (thread, command) in [
+            (Some("runs::it_holds"), " cargo test runs::it_holds -- --exact"),
+            (Some("main"), ""),
+            (Some("src/testing/simulate.rs - testing::simulate (line 33)"), ""),
+            (None, ""),
+        ] {
+            assert_eq!(once_more(7, &[1, 4], thread), format!("{variables}{command}"));
+        }
+    }
 }

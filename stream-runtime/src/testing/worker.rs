@@ -34,22 +34,25 @@ pub(super) struct Program {
 }
 
 impl Program {
-    /// A cluster as a process of the program sees it.
+    /// A cluster as a process of the program sees it: a worker of this number, or somebody who looks on.
     pub(super) fn cluster(
         &self,
         network: &SharedNetwork,
         process: Process,
-        instance: &str,
+        worker: Option<usize>,
     ) -> Arc<dyn Cluster> {
         let settings = &self.settings;
+        let client_id = worker.map_or_else(|| "observer".to_owned(), name);
+        // A lasting name is one worker's, and all have the same settings here.
+        let instance_id = settings.instance_id.as_ref().zip(worker);
         Arc::new(VirtualCluster {
             network: network.clone(),
             process,
             settings: ClientSettings {
                 bootstrap: "virtual".to_owned(),
                 group: self.app.id().to_owned(),
-                client_id: instance.to_owned(),
-                instance_id: settings.instance_id.clone(),
+                client_id,
+                instance_id: instance_id.map(|(id, worker)| format!("{id}-{worker}")),
                 session_timeout: settings.session_timeout,
                 heartbeat_interval: settings.heartbeat_interval,
                 max_poll_interval: settings.max_poll_interval,
@@ -71,6 +74,8 @@ pub(super) struct Worker {
     pub(super) disk: Disk,
     /// How far its wall clock is off, in milliseconds.
     pub(super) clock_skew: i64,
+    /// Whether it is to run: not when the test itself has ended it.
+    pub(super) is_wanted: bool,
     life: Option<Life>,
     /// Why it ended by itself, if it did.
     pub(super) failure: Option<Error>,
@@ -124,7 +129,7 @@ impl Actor {
 /// How a poll ended.
 pub(super) enum Polled {
     Alive,
-    /// The worker was killed at some point of what it did.
+    /// The worker was killed at some point of what it did: its process is gone from the network and from its disk.
     Killed,
 }
 
@@ -138,8 +143,9 @@ impl Worker {
     pub(super) fn new(number: usize) -> Self {
         Self {
             number,
-            disk: Disk::new(format!("worker-{number}")),
+            disk: Disk::new(name(number)),
             clock_skew: 0,
+            is_wanted: true,
             life: None,
             failure: None,
         }
@@ -185,8 +191,7 @@ impl Worker {
             self.disk.wipe();
         }
         self.failure = None;
-        let name = format!("worker-{}", self.number);
-        let cluster = program.cluster(network, process, &name);
+        let cluster = program.cluster(network, process, Some(self.number));
         let topology = program.app.topology()?;
         let settings = &program.settings;
         let plan = Plan::make(
@@ -315,6 +320,10 @@ impl Life {
             thread.tell(Command::Stop);
         }
     }
+}
+
+fn name(worker: usize) -> String {
+    format!("worker-{worker}")
 }
 
 /// The longest that one may take that is asked to stop.

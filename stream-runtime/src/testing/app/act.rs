@@ -7,6 +7,7 @@ use crate::record::codec::{CodecOf, Encoded};
 use crate::record::partitioner::partition_of;
 use crate::record::topic::Topic;
 use crate::testing::clients::topics::NewRecord;
+use crate::testing::driver::World;
 use crate::testing::worker::{STOP, Worker};
 
 /// The virtual time after which something that does not settle never will.
@@ -70,7 +71,8 @@ impl TestApp {
     }
 
     /// Lets time pass until everything that was sent is processed and committed, and nobody has anything left to do. Faults
-    /// of a [simulation](crate::testing::simulate) end here, and what they ended is started again.
+    /// of a [simulation](crate::testing::simulate) end here, and what they ended is started again; workers that the test
+    /// itself has ended are not.
     ///
     /// # Panics
     /// When a task has stopped, when a worker has ended by itself, or when it is not over after 15 virtual minutes. The
@@ -107,8 +109,10 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn kill(&mut self, worker: usize) -> &mut Self {
-        self.world().kill_known(worker);
-        self
+        self.at_once(|world| {
+            world.known(worker).is_wanted = false;
+            world.kill(worker);
+        })
     }
 
     /// Stops a worker in order: it finishes its records, commits, and leaves the group.
@@ -117,7 +121,11 @@ impl TestApp {
     /// When there is no such worker, or it does not end within two virtual minutes.
     pub fn stop(&mut self, worker: usize) -> &mut Self {
         let (Running { driver, .. }, schedule) = self.running();
-        driver.world.workers[worker].ask_to_stop();
+        driver.at_once(|world| {
+            let worker = world.known(worker);
+            worker.is_wanted = false;
+            worker.ask_to_stop();
+        });
         let end = driver.world.elapsed() + STOP;
         let ended = driver.run_until(end, schedule, |world| !world.workers[worker].lives());
         assert!(
@@ -131,7 +139,8 @@ impl TestApp {
     /// that has the next number.
     ///
     /// # Panics
-    /// When it runs, or cannot start.
+    /// When it runs, cannot start, or the broker is [away](Self::broker_away): it would wait for the broker, which only
+    /// the test brings back.
     pub fn start(&mut self, worker: usize) -> &mut Self {
         let workers = &self.world().workers;
         assert!(
@@ -141,10 +150,16 @@ impl TestApp {
         );
         let lives = workers.get(worker).is_some_and(Worker::lives);
         assert!(!lives, "worker {worker} runs: kill or stop it first");
+        let is_away = self.world().network.lock().is_away();
+        assert!(
+            !is_away,
+            "worker {worker} would wait for the broker, which is away: let it come back with `broker_away(false)` first"
+        );
         let started = self.running().0.driver.at_once(|world| world.start(worker));
         if let Err(error) = started {
             panic!("worker {worker} cannot start: {error}");
         }
+        self.world().workers[worker].is_wanted = true;
         self
     }
 
@@ -170,8 +185,10 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn freeze(&mut self, worker: usize) -> &mut Self {
-        self.world().set_frozen(worker, true);
-        self
+        self.at_once(|world| {
+            world.known(worker);
+            world.set_frozen(worker, true);
+        })
     }
 
     /// Lets a frozen worker go on, as SIGCONT does.
@@ -179,8 +196,10 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn thaw(&mut self, worker: usize) -> &mut Self {
-        self.world().set_frozen(worker, false);
-        self
+        self.at_once(|world| {
+            world.known(worker);
+            world.set_frozen(worker, false);
+        })
     }
 
     /// Cuts a worker off from the broker, or joins it again.
@@ -188,13 +207,17 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker.
     pub fn cut_off(&mut self, worker: usize, is_cut_off: bool) -> &mut Self {
-        self.world().set_cut_off(worker, is_cut_off);
-        self
+        self.at_once(|world| {
+            world.known(worker);
+            world.set_cut_off(worker, is_cut_off);
+        })
     }
 
-    /// Makes the broker answer nobody, or all again. It keeps what it has.
+    /// Makes the broker answer nobody, or all again. It keeps what it has. No worker starts meanwhile.
     pub fn broker_away(&mut self, is_away: bool) -> &mut Self {
-        self.world().network.lock().set_away(is_away);
+        let (Running { driver, .. }, schedule) = self.running();
+        schedule.leave_broker();
+        driver.world.network.lock().set_away(is_away);
         self
     }
 
@@ -203,9 +226,15 @@ impl TestApp {
     /// # Panics
     /// When there is no such worker, or it runs.
     pub fn wipe(&mut self, worker: usize) -> &mut Self {
-        let worker = &self.world().workers[worker];
+        let worker = self.world().known(worker);
         assert!(!worker.lives(), "{worker:?} runs: kill or stop it first");
         worker.disk.wipe();
+        self
+    }
+
+    /// Does something on virtual time, which the destructors of a program see too.
+    fn at_once(&mut self, act: impl FnOnce(&mut World)) -> &mut Self {
+        self.running().0.driver.at_once(act);
         self
     }
 

@@ -150,6 +150,9 @@ impl TestApp {
         if held != world.task_count() {
             left.push(format!("workers hold {held} of {} tasks", world.task_count()));
         }
+        if world.network.lock().is_away() {
+            left.push("the broker is away".to_owned());
+        }
         if world.network.hides_records() {
             left.push("a transaction is open".to_owned());
         }

@@ -113,7 +113,8 @@ impl TestApp {
         self
     }
 
-    /// Gives a setting by its name in `stream.toml`, as [`App::set`] does. Those of connections mean nothing here.
+    /// Gives a setting by its name in `stream.toml`, as [`App::set`] does. Those of connections mean nothing here; to an
+    /// `instance_id` each worker adds its number.
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.app = self.app.set(name, value);
@@ -165,8 +166,9 @@ impl TestApp {
         self
     }
 
-    /// What chance goes by: who of those that could goes on first, how many records come at once, what is lost in a crash.
-    /// The same seed gives the same run.
+    /// What chance goes by: who of those that could goes on first, how many records come at once, what is lost in a crash,
+    /// and which faults happen when. The same seed gives the same run; it is 0 unless said otherwise. A
+    /// [simulation](crate::testing::simulate) sets one for each run.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -197,7 +199,7 @@ impl TestApp {
             self.schedule = Schedule::new(faults, self.seed);
         }
         self.schedule.begin(&mut driver.world);
-        let cluster = driver.world.program.cluster(&network, OBSERVER, "observer");
+        let cluster = driver.world.program.cluster(&network, OBSERVER, None);
         let admin = cluster.admin().expect("the observer is never cut off");
         let facts = driver.world.facts.as_ref().expect("a worker was started");
         Running {
@@ -207,7 +209,7 @@ impl TestApp {
     }
 
     /// The program, started if it was not, and what goes wrong with it.
-    fn running(&mut self) -> (&mut Running, &mut Schedule) {
+    pub(super) fn running(&mut self) -> (&mut Running, &mut Schedule) {
         if self.running.is_none() {
             self.running = Some(self.start_program());
         }
@@ -215,7 +217,7 @@ impl TestApp {
         (running, &mut self.schedule)
     }
 
-    fn world(&mut self) -> &mut World {
+    pub(super) fn world(&mut self) -> &mut World {
         &mut self.running().0.driver.world
     }
 

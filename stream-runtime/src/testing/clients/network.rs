@@ -7,17 +7,22 @@
 //! Invariants: everything happens at its time and in the order in which it was scheduled; the requests that a client
 //! sends on one lane arrive in their order, and so do the answers; each is answered once; when a connection breaks, no
 //! request arrives behind one that did not, and the client learns of all of them at one moment, up to which what it
-//! sends there is lost as well. Not here: what clients do ([`super`]), and when time passes (the driver of the test).
+//! sends there is lost as well; when a broker refuses the records of a partition for the moment, it refuses all that are
+//! sent there until the client has learned of it. Not here: what clients do ([`super`]), and when time passes (the driver of the test).
 
 mod behaviour;
 mod port;
+mod refusals;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use kafka_protocol::ResponseError;
+
 pub(crate) use self::behaviour::Behaviour;
 pub(crate) use self::port::{Port, SharedNetwork};
+use self::refusals::{Place, Refused};
 
 use crate::broker::api::{Request, Response, text};
 use crate::broker::state::{Answer, Caller, Identity, Now, State, Token};
@@ -79,9 +84,12 @@ enum Event {
 #[derive(Debug)]
 struct Arrival {
     client: ClientId,
+    lane: Lane,
     call: Call,
     version: i16,
     request: Request,
+    /// The partitions that the broker refuses records of, since it refuses what was sent to them before.
+    refused: Refused,
 }
 
 /// A request whose answer has not come back.
@@ -109,6 +117,8 @@ struct Connection {
     returns: Duration,
     /// It is broken, and the client has not learned of it: the number of the break, and when it will.
     broken: Option<(u64, Duration)>,
+    /// Partitions whose records were refused, which the client has not learned: with what, and by which answer it does.
+    refusing: BTreeMap<Place, (ResponseError, Call)>,
 }
 
 /// The broker, everybody who talks to it, and what is on its way.
@@ -127,6 +137,8 @@ pub(crate) struct Network {
     is_away: bool,
     cut_off: BTreeSet<Process>,
     frozen: BTreeMap<Process, Vec<Event>>,
+    /// How far the wall clocks of processes are off, in milliseconds.
+    skews: BTreeMap<Process, i64>,
     /// What was done, if anybody wants to know: to compare two runs.
     trace: Option<Vec<String>>,
 }
@@ -143,9 +155,11 @@ impl Net<'_> {
         self.network.elapsed
     }
 
-    /// Milliseconds since the Unix epoch.
+    /// Milliseconds since the Unix epoch, by the clock of this client's process.
     pub(crate) fn wall_millis(&self) -> i64 {
-        self.network.wall_millis()
+        let member = self.network.members.get(&self.client);
+        let skew = member.map_or(0, |member| self.network.skew(member.process));
+        self.network.wall_millis() + skew
     }
 
     /// Sends a request; [`Client::answered`] tells how it ended.
@@ -207,6 +221,7 @@ impl Network {
             is_away: false,
             cut_off: BTreeSet::new(),
             frozen: BTreeMap::new(),
+            skews: BTreeMap::new(),
             trace: None,
         }
     }
@@ -223,6 +238,7 @@ impl Network {
         self.elapsed
     }
 
+    /// Milliseconds since the Unix epoch, by the clock of the broker.
     pub(crate) fn wall_millis(&self) -> i64 {
         self.epoch_ms + i64::try_from(self.elapsed.as_millis()).unwrap_or(i64::MAX)
     }
@@ -306,6 +322,10 @@ impl Network {
         }
     }
 
+    pub(crate) fn is_away(&self) -> bool {
+        self.is_away
+    }
+
     /// Cuts a process off from the broker, or joins it again.
     pub(crate) fn set_cut_off(&mut self, process: Process, is_cut_off: bool) {
         self.note(|| format!("{process:?} cut off: {is_cut_off}"));
@@ -331,10 +351,21 @@ impl Network {
         }
     }
 
+    /// Sets the wall clock of a process forth or back, in milliseconds from the right time.
+    pub(crate) fn set_skew(&mut self, process: Process, millis: i64) {
+        self.skews.insert(process, millis);
+    }
+
+    /// How far the wall clock of a process is off.
+    pub(crate) fn skew(&self, process: Process) -> i64 {
+        self.skews.get(&process).copied().unwrap_or_default()
+    }
+
     /// Ends a process as `kill -9` does: its clients are gone, and what they sent last arrives or not.
     pub(crate) fn kill(&mut self, process: Process) {
         self.note(|| format!("{process:?} killed"));
         self.frozen.remove(&process);
+        self.skews.remove(&process);
         let open = self.open_of(process);
         self.break_off(&open);
         self.members.retain(|_, member| member.process != process);
@@ -379,6 +410,10 @@ impl Network {
         }
         let arrives = (self.elapsed + latency).max(connection.arrives);
         connection.arrives = arrives;
+        let refusing = connection.refusing.iter();
+        let refused = refusing
+            .map(|(place, (error, _))| (place.clone(), *error))
+            .collect();
         self.open.insert(
             call,
             Open {
@@ -389,9 +424,11 @@ impl Network {
         );
         let arrival = Arrival {
             client,
+            lane,
             call,
             version,
             request,
+            refused,
         };
         self.schedule(arrives, Event::Arrival(Box::new(arrival)));
         if self.random.one_in(self.behaviour.breaks) {
@@ -465,13 +502,19 @@ impl Network {
                 }
                 match event {
                     Event::Return { call, answer, .. } => {
+                        for connection in member.connections.values_mut() {
+                            connection.refusing.retain(|_, (_, refused)| *refused != call);
+                        }
                         self.with_client(client, |actor, net| actor.answered(call, Ok(*answer), net));
                     }
                     Event::Loss {
                         call, lane, number, ..
                     } => {
                         if let Some(connection) = member.connections.get_mut(&lane) {
-                            connection.broken.take_if(|(broken, _)| *broken == number);
+                            let learned = connection.broken.take_if(|(broken, _)| *broken == number);
+                            if learned.is_some() {
+                                connection.refusing.clear();
+                            }
                         }
                         self.with_client(client, |actor, net| actor.answered(call, Err(NoAnswer), net));
                     }
@@ -484,16 +527,28 @@ impl Network {
         }
     }
 
-    fn arrive(&mut self, arrival: Arrival) {
+    fn arrive(&mut self, mut arrival: Arrival) {
+        if self.is_away {
+            return;
+        }
+        let refused = match self.refuse_records(&mut arrival) {
+            None => self.refusal(&arrival),
+            refused => refused,
+        };
+        let refused = match refused {
+            Some(response) if refusals::is_all(&arrival.request) => {
+                self.give_back(arrival.call, response);
+                return;
+            }
+            refused => refused,
+        };
         let Arrival {
             client,
             call,
             version,
             request,
+            ..
         } = arrival;
-        if self.is_away {
-            return;
-        }
         let name = self.members.get(&client).map(|member| member.name.clone());
         let caller = Caller {
             token: Token(call.0),
@@ -503,10 +558,50 @@ impl Network {
         };
         let now = self.now();
         match self.broker.handle(now, &caller, request) {
-            Answer::Ready(response) => self.give_back(call, response),
+            Answer::Ready(response) => self.give_back(call, refusals::merged(response, refused)),
             Answer::Later | Answer::Nothing => {}
         }
         self.complete();
+    }
+
+    /// The answer to a request that the broker refuses for the moment as a whole, if it does.
+    fn refusal(&mut self, arrival: &Arrival) -> Option<Response> {
+        let errors = refusals::errors(&arrival.request);
+        if errors.is_empty() || !self.random.one_in(self.behaviour.refuses) {
+            return None;
+        }
+        let error = *self.random.pick(errors);
+        self.note(|| format!("{:?} is refused: {error}", arrival.call));
+        refusals::answer(&arrival.request, error)
+    }
+
+    /// Takes out of a request the records that the broker refuses for the moment, and gives the answer for those. From
+    /// then on it refuses what is sent to their partitions until the client has learned of it: else a later batch would come
+    /// before an earlier one, since a partition that does not know a producer takes any sequence of it.
+    fn refuse_records(&mut self, arrival: &mut Arrival) -> Option<Response> {
+        let Request::Produce(request) = &mut arrival.request else {
+            return None;
+        };
+        let mut refused = std::mem::take(&mut arrival.refused);
+        if self.random.one_in(self.behaviour.refuses) {
+            refused.extend(refusals::some(request, &mut self.random));
+        }
+        let response = refusals::take_out(request, &mut refused)?;
+        let (client, lane, call) = (arrival.client, arrival.lane, arrival.call);
+        self.note(|| format!("{call:?} is refused in part: {refused:?}"));
+        for event in self.events.values_mut() {
+            if let Event::Arrival(later) = event
+                && (later.client, later.lane) == (client, lane)
+            {
+                later.refused.extend(refused.clone());
+            }
+        }
+        let member = self.members.get_mut(&client);
+        if let Some(connection) = member.and_then(|member| member.connections.get_mut(&lane)) {
+            let refusing = refused.into_iter().map(|(place, error)| (place, (error, call)));
+            connection.refusing.extend(refusing);
+        }
+        Some(response.into())
     }
 
     /// Sends on what the broker has answered late.

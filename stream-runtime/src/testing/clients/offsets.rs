@@ -31,7 +31,7 @@ const EARLIEST: i64 = -2;
 pub(super) enum Committed {
     Nothing,
     Offset(CommitOffset),
-    /// An open transaction may change it, so it is to be asked for again.
+    /// An open transaction may change it, or the broker cannot tell for the moment: it is to be asked for again.
     Unstable,
 }
 
@@ -103,6 +103,8 @@ pub(super) fn committed(response: &OffsetFetchResponse, asked: &[TopicPartition]
         partitions.find(|partition| partition.partition_index == at.partition)
     };
     let one = |at: &TopicPartition| match find(at) {
+        // Refused as a whole, without a word on the partitions.
+        _ if response.error_code != 0 => Committed::Unstable,
         Some(found) if found.error_code != 0 => Committed::Unstable,
         Some(found) if found.committed_offset >= 0 => Committed::Offset(CommitOffset {
             at: at.clone(),

@@ -11,6 +11,8 @@ pub(crate) struct Behaviour {
     pub(crate) breaks: u32,
     /// The longest time until a client notices that nobody answers.
     pub(crate) patience: Duration,
+    /// How often a broker refuses a request for the moment: once in so many of those that it may, never for 0.
+    pub(crate) refuses: u32,
     /// How long a client waits before it asks again after it got no answer, or one that passes.
     pub(crate) back_off: (Duration, Duration),
     /// How much one fetch brings, in bytes; a whole batch at least.
@@ -36,6 +38,7 @@ impl Default for Behaviour {
             latency: (latency, latency),
             breaks: 0,
             patience: Duration::from_secs(1),
+            refuses: 0,
             back_off: (Duration::from_millis(10), Duration::from_millis(50)),
             fetch_bytes: (1 << 20, 1 << 20),
             queue_bytes: 8 << 20,

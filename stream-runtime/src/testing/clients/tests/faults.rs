@@ -244,6 +244,7 @@ impl Run {
             let behaviour = &mut world.network.lock().behaviour;
             behaviour.latency = (200 * MILLI / 1000, *random.pick(&[1, 5, 100]) * MILLI);
             behaviour.breaks = *random.pick(&[0, 10, 50, 300]);
+            behaviour.refuses = *random.pick(&[0, 3, 20]);
             behaviour.fetch_bytes = (1, *random.pick(&[100, 1000, 1 << 20]));
             behaviour.queue_bytes = *random.pick(&[500, 1 << 20]);
         }
@@ -411,6 +412,7 @@ fn members_read_everything_in_order_whatever_breaks() {
             run.happen();
         }
         run.world.network.lock().behaviour.breaks = 0;
+        run.world.network.lock().behaviour.refuses = 0;
         run.send();
         if run.is_static {
             // One that was replaced while it was to give something back may have left partitions to nobody.

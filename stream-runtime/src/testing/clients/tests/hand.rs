@@ -44,14 +44,17 @@ pub(super) struct Transactions {
 }
 
 impl World {
-    /// Sends a request, past what breaks, and waits for the answer.
+    /// Sends a request, past what breaks and is refused, and waits for the answer.
     pub(super) fn call(&self, version: i16, request: impl Into<Request>) -> Response {
         let request = request.into();
-        let breaks = std::mem::take(&mut self.network.lock().behaviour.breaks);
+        let behaviour = self.network.lock().behaviour.clone();
+        self.network.lock().behaviour.breaks = 0;
+        self.network.lock().behaviour.refuses = 0;
         let call = self.hand.with(|_, net| net.call(0, version, request));
-        self.network.lock().behaviour.breaks = breaks;
+        self.network.lock().behaviour.breaks = behaviour.breaks;
         loop {
             if let Some(answer) = self.hand.with(|hand, _| hand.0.remove(&call)) {
+                self.network.lock().behaviour.refuses = behaviour.refuses;
                 return answer.expect("the broker is there");
             }
             let mut network = self.network.lock();

@@ -26,6 +26,7 @@ fn faults_lose_and_double_nothing() {
             behaviour.batch_records = (1, 1 + chance.below(100));
             behaviour.request_batches = (1, 3);
             behaviour.linger = (Duration::ZERO, Duration::from_millis(chance.below(5)));
+            behaviour.refuses = *chance.pick(&[0, 2, 8]);
         }
         let (mut producer, _) = producer(&world);
         producer.follow(&topic);
@@ -78,6 +79,7 @@ fn faults_do_not_spread_a_failure() {
             behaviour.patience = Duration::from_millis(1 + chance.below(50));
             behaviour.batch_records = (1, 1);
             behaviour.request_batches = (1, 2);
+            behaviour.refuses = *chance.pick(&[0, 2, 8]);
         }
         let (mut producer, _) = producer(&world);
         let large = "x".repeat(5000);

@@ -206,8 +206,10 @@ impl Worker<'_> {
             outcome => {
                 *self.told.counts.entry("not aborted").or_default() += 1;
                 let is_fenced = matches!(outcome, TransactionOutcome::Fenced(_));
+                // What was refused before the broker did any of it is ended as if it knew of it.
+                let is_refused = self.world.network.lock().behaviour.refuses > 0;
                 assert!(
-                    self.long_faults > 0 || self.has_rival || !is_fenced,
+                    self.long_faults > 0 || self.has_rival || is_refused || !is_fenced,
                     "{outcome:?}"
                 );
                 self.renew();
@@ -234,6 +236,7 @@ fn run(world: &World, seed: u64) -> Told {
         );
         behaviour.batch_records = (1, 1 + chance.below(30));
         behaviour.request_batches = (1, 3);
+        behaviour.refuses = *chance.pick(&[0, 3, 12]);
     }
     let mut worker = Worker {
         world,

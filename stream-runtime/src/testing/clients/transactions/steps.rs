@@ -1,8 +1,8 @@
 //! What a transactional producer does in the background: the steps of its transactions, one request after the other.
 //!
 //! Invariants: one step at a time, and each ends at its deadline; a partition is added before anything is sent to it; a
-//! transaction is aborted when nothing of it is on the wire any more; nothing is asked of a broker for a transaction that it
-//! cannot know of.
+//! transaction is aborted when nothing of it is on the wire any more; nothing is asked of a broker for a transaction that
+//! librdkafka takes for one that it cannot know of.
 
 mod adding;
 mod asking;

@@ -59,9 +59,11 @@ impl Transactions {
             self.delivery.added(&adding.places);
             return;
         };
-        self.is_known |= adding.is_unsure;
         self.needs_epoch |= requests::requires_new_epoch(error);
         let complaint = requests::complaint(Asked::AddPartitions, error);
+        // librdkafka takes every attempt that is to be repeated for one that the broker may know of. An abort that comes
+        // before it has succeeded then ends what the broker does not know, and the producer is of no more use.
+        self.is_known |= adding.is_unsure || complaint.retriable;
         if complaint.fatal {
             self.breaks(complaint, net);
         } else if !complaint.retriable {

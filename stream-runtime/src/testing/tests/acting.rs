@@ -1,0 +1,300 @@
+//! What a test does to a program, call by call.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::catch_unwind;
+
+use super::{COUNTS, SEEN, WORDS, app, count, seconds};
+use crate::partition_of;
+use crate::prelude::*;
+use crate::testing::{FaultKind, Faults, TestApp};
+
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
+#[test]
+fn a_worker_writes_by_its_own_clock_until_it_is_set_right() {
+    let mut app = app();
+    app.settle();
+    app.world().set_clock(0, -2 * DAY);
+    app.send(&WORDS, "red", "red").settle();
+    app.kill(0).start(0).send(&WORDS, "red", "red").settle();
+    app.world().set_clock(0, 0);
+    app.send(&WORDS, "red", "red").settle();
+    let now = app.now_millis();
+    let ages: Vec<_> = app
+        .records("test-seen-changelog")
+        .iter()
+        .map(|record| (now - record.timestamp) / DAY)
+        .collect();
+    assert_eq!(ages, [2, 2, 0]);
+}
+
+#[test]
+fn a_broker_that_is_away_is_worked_without_until_it_is_back() {
+    let mut app = app();
+    app.settle().broker_away(true).send(&WORDS, "red", "red");
+    app.advance(seconds(20));
+    assert_eq!(app.table(&SEEN).get("red"), None);
+    app.broker_away(false).settle();
+    assert_eq!(app.table(&SEEN).get("red"), Some(&1));
+}
+
+#[test]
+#[should_panic(
+    expected = "worker 0 would wait for the broker, which is away: let it come back with `broker_away(false)`"
+)]
+fn a_worker_is_not_started_while_the_broker_is_away() {
+    app().settle().kill(0).broker_away(true).start(0);
+}
+
+#[test]
+fn a_worker_that_faults_have_ended_starts_when_the_test_lets_the_broker_come_back() {
+    let restarts = Faults::of([FaultKind::Kill]).every(seconds(1));
+    let mut app = app().faults(restarts);
+    app.broker_away(true).advance(seconds(60));
+    let lives = app.world().workers[0].lives();
+    assert!(!lives, "it was killed and waits");
+    app.broker_away(false).send(&WORDS, "red", "red").settle();
+    assert_eq!(app.table(&SEEN).get("red"), Some(&1));
+}
+
+/// How many tasks each worker runs.
+fn shares(app: &mut TestApp) -> Vec<usize> {
+    app.running_tasks().iter().map(Vec::len).collect()
+}
+
+/// Two workers that share four partitions, under exactly-once, with a short session.
+fn pair() -> TestApp {
+    TestApp::new()
+        .agents([count::agent()])
+        .workers(2)
+        .exactly_once()
+        .set("session_timeout", "6s")
+        .set("heartbeat_interval", "500ms")
+}
+
+/// Sends every word once more and settles; each has come so often by then.
+fn counts_all(app: &mut TestApp, times: u64) {
+    for word in ["red", "green", "blue", "white", "black"] {
+        app.send(&WORDS, word, word);
+    }
+    app.settle();
+    let seen = BTreeMap::from(app.table(&SEEN));
+    assert!(
+        seen.len() == 5 && seen.values().all(|seen| *seen == times),
+        "{seen:?}"
+    );
+    assert_eq!(app.outputs(&COUNTS).len() as u64, 5 * times);
+}
+
+#[test]
+fn workers_come_and_go_as_scaled() {
+    let mut app = pair();
+    counts_all(&mut app, 1);
+    assert_eq!(shares(&mut app), [2, 2]);
+    app.scale(4);
+    counts_all(&mut app, 2);
+    assert_eq!(shares(&mut app), [1, 1, 1, 1]);
+    app.scale(1);
+    counts_all(&mut app, 3);
+    assert_eq!(shares(&mut app), [4, 0, 0, 0]);
+    app.scale(2);
+    counts_all(&mut app, 4);
+    assert_eq!(shares(&mut app), [2, 2, 0, 0]);
+}
+
+#[test]
+fn a_worker_that_is_stopped_has_committed_and_comes_back_to_its_disk() {
+    let mut app = app();
+    app.settle()
+        .send(&WORDS, "red", "red")
+        .advance(seconds(1) / 2)
+        .stop(0);
+    assert_eq!(shares(&mut app), [0]);
+    app.send(&WORDS, "red", "red").advance(seconds(60));
+    assert_eq!(app.records("counts").len(), 1);
+    app.start(0).settle();
+    assert_eq!(app.table(&SEEN).get("red"), Some(&2));
+    assert_eq!(app.records("counts").len(), 2);
+}
+
+#[test]
+#[should_panic(expected = "worker 0 runs: kill or stop it first")]
+fn a_worker_that_runs_is_not_started() {
+    app().start(0);
+}
+
+#[test]
+fn a_worker_that_stands_still_is_taken_over_from_and_comes_back() {
+    let mut app = pair();
+    counts_all(&mut app, 1);
+    app.freeze(0).advance(seconds(20));
+    assert_eq!(shares(&mut app)[1], 4, "worker 1 has everything");
+    app.thaw(0);
+    counts_all(&mut app, 2);
+    assert_eq!(shares(&mut app), [2, 2]);
+}
+
+#[test]
+fn a_worker_that_is_cut_off_is_taken_over_from_and_comes_back() {
+    let mut app = pair();
+    counts_all(&mut app, 1);
+    app.cut_off(1, true).advance(seconds(20));
+    assert_eq!(shares(&mut app)[0], 4, "worker 0 has everything");
+    app.cut_off(1, false);
+    counts_all(&mut app, 2);
+    assert_eq!(shares(&mut app), [2, 2]);
+}
+
+#[test]
+fn a_worker_whose_disk_is_lost_restores_its_tables() {
+    let mut app = app();
+    app.send(&WORDS, "red", "red").settle().kill(0).wipe(0).start(0);
+    app.settle();
+    assert_eq!(app.table(&SEEN).get("red"), Some(&1));
+}
+
+#[test]
+fn a_record_has_the_time_and_the_place_that_it_was_sent_to() {
+    let mut app = app().partition_count(3);
+    let now = app.now_millis();
+    app.send_at(&WORDS, "red", "red", now - 1000)
+        .send(&WORDS, "blue", "blue");
+    app.advance(seconds(5)).send(&WORDS, "red", "red").settle();
+    let mut found = Vec::new();
+    for record in app.records("words") {
+        let key = String::from_utf8(record.key.expect("it has one")).expect("text");
+        let partition = partition_of(key.as_bytes(), 3).cast_signed();
+        assert_eq!(record.partition, partition, "{key}");
+        found.push((key, record.timestamp - now));
+    }
+    found.sort();
+    let wanted = [("blue", 0), ("red", -1000), ("red", 5000)];
+    assert_eq!(found, wanted.map(|(key, time)| (key.to_owned(), time)));
+    // What follows from a record has its time.
+    let mut times: Vec<_> = app
+        .records("counts")
+        .iter()
+        .map(|record| record.timestamp - now)
+        .collect();
+    times.sort_unstable();
+    assert_eq!(times, [-1000, 0, 5000]);
+}
+
+#[test]
+fn topics_have_as_many_partitions_as_is_said() {
+    for count in [1, 7] {
+        let mut app = app().partition_count(count);
+        app.settle();
+        assert_eq!(shares(&mut app), [count as usize]);
+        let names: BTreeSet<_> = app.running_tasks()[0].iter().cloned().collect();
+        assert_eq!(names.len(), count as usize);
+    }
+}
+
+#[test]
+fn each_worker_has_a_lasting_name_of_its_own() {
+    let mut app = pair().set("instance_id", "shop");
+    counts_all(&mut app, 1);
+    assert_eq!(shares(&mut app), [2, 2]);
+    // It comes back to its tasks within its session: nobody else has had them.
+    app.kill(1).advance(seconds(2)).start(1).advance(seconds(1));
+    assert_eq!(shares(&mut app)[0], 2);
+    counts_all(&mut app, 2);
+}
+
+#[test]
+fn a_worker_that_is_not_there_is_named() {
+    type Act = fn(&mut TestApp);
+    let acts: [(&str, Act); 6] = [
+        ("kill", |app| {
+            app.kill(1);
+        }),
+        ("stop", |app| {
+            app.stop(1);
+        }),
+        ("freeze", |app| {
+            app.freeze(1);
+        }),
+        ("thaw", |app| {
+            app.thaw(1);
+        }),
+        ("cut_off", |app| {
+            app.cut_off(1, true);
+        }),
+        ("wipe", |app| {
+            app.wipe(1);
+        }),
+    ];
+    for (name, act) in acts {
+        let failed = catch_unwind(|| act(&mut app())).expect_err(name);
+        assert_eq!(
+            failed.downcast_ref::<String>().map(String::as_str),
+            Some("there is no worker 1"),
+            "{name}"
+        );
+    }
+}
+
+thread_local! {
+    /// The time that the destructor of a worker's future saw, in tokio's clock and the wall's.
+    static DROPPED_AT: Cell<Option<i64>> = const { Cell::new(None) };
+}
+
+/// Notes when it is dropped.
+struct NotesItsEnd;
+
+impl Drop for NotesItsEnd {
+    fn drop(&mut self) {
+        DROPPED_AT.set(Some(crate::clock::wall_millis()));
+    }
+}
+
+/// Takes very long for each word.
+#[agent(topic = WORDS)]
+async fn take_long(_word: String) {
+    let _end = NotesItsEnd;
+    tokio::time::sleep(seconds(3600)).await;
+}
+
+#[test]
+fn destructors_of_a_worker_that_is_killed_are_on_virtual_time() {
+    let mut app = TestApp::new().agents([take_long::agent()]).partition_count(1);
+    app.send(&WORDS, "red", "red").advance(seconds(10)).kill(0);
+    let now = app.now_millis();
+    assert_eq!(DROPPED_AT.take(), Some(now));
+}
+
+/// How many faults happen in five minutes.
+fn faults_of(faults: Faults) -> usize {
+    let mut app = app().workers(2).faults(faults);
+    app.advance(seconds(300));
+    app.schedule.told.len()
+}
+
+#[test]
+fn faults_come_as_often_as_is_said() {
+    let clocks = || Faults::of([FaultKind::ClockJump]);
+    assert_eq!(faults_of(Faults::none()), 0);
+    let [often, usual, seldom] =
+        [clocks().every(seconds(1)), clocks(), clocks().every(seconds(30))].map(faults_of);
+    assert!((200..450).contains(&often), "{often}");
+    assert!((45..120).contains(&usual), "{usual}");
+    assert!((4..20).contains(&seldom), "{seldom}");
+}
+
+#[test]
+fn every_kind_of_fault_happens_and_exactly_once_holds_through_it() {
+    for &kind in FaultKind::ALL {
+        let faults = Faults::of([kind]).every(seconds(2));
+        let mut app = app().workers(2).exactly_once().faults(faults);
+        for _ in 0..60 {
+            app.send(&WORDS, "red", "red").advance(seconds(1));
+        }
+        app.settle();
+        assert!(!app.schedule.told.is_empty(), "{kind:?} happens");
+        assert_eq!(app.table(&SEEN).get("red"), Some(&60), "{kind:?}");
+        assert_eq!(app.outputs(&COUNTS).len(), 60, "{kind:?}");
+    }
+}
