@@ -16,6 +16,10 @@ use crate::record::RecordRef;
 const BUFFER_BYTES: usize = 8 << 20;
 /// The same for its records.
 const BUFFER_RECORDS: usize = 50_000;
+/// A partition that has so much needs nothing for the next turn.
+const ENOUGH_BYTES: usize = 1 << 20;
+/// The same for its records.
+const ENOUGH_RECORDS: usize = 2_000;
 
 /// The buffers of a thread's tasks.
 #[derive(Debug, Default)]
@@ -56,6 +60,16 @@ impl Routes {
         let fits = |route: &Route| route.partition == partition && *route.topic == *topic;
         let route = &self.routes[self.last.find(&self.routes, fits)?];
         Some(&route.task.inputs[route.input])
+    }
+
+    /// Whether some partition would have nothing to do soon. Where all have enough, records are better left with the
+    /// client: once a partition is paused, it drops what it has fetched ahead of it, megabytes, and fetches them again.
+    pub(crate) fn are_hungry(&self) -> bool {
+        self.routes.is_empty()
+            || self.routes.iter().any(|route| {
+                let buffer = route.task.inputs[route.input].borrow();
+                buffer.len() < ENOUGH_RECORDS && buffer.pending_bytes() < ENOUGH_BYTES
+            })
     }
 
     /// Pauses and resumes partitions as their buffers fill and empty.

@@ -36,7 +36,7 @@ use crate::store::{Batch, Store};
 const RECOMMIT_AFTER: Duration = Duration::from_secs(3600);
 
 /// How much of what agents send is kept while nothing may be sent.
-const KEPT_BACK: usize = 16 << 20;
+const KEPT_BACK: usize = 4 << 20;
 
 /// Where a task stands.
 #[derive(Debug, Clone, PartialEq, Eq)]

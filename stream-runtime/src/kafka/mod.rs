@@ -145,7 +145,8 @@ pub(crate) trait GroupConsumer {
     fn subscribe(&mut self, topics: &[Arc<str>]) -> Result<()>;
 
     /// Gives what has arrived to `sink`, at most `max` records, without waiting. Returns how many; as many
-    /// as `max` means that there may be more, of which no wake-up will tell.
+    /// as `max` means that there may be more, of which no wake-up will tell. With a `max` of 0 what was fetched stays with
+    /// the client, and rebalances behind it are not heard.
     ///
     /// Errors that the client itself keeps retrying (brokers down) are logged once a change, not returned. An
     /// error that is returned does not heal: this member is to be closed.

@@ -251,3 +251,39 @@ fn records_find_their_buffers_and_full_ones_are_paused_until_they_are_half_empty
         Ok(())
     });
 }
+
+#[test]
+fn records_are_wanted_as_long_as_some_partition_has_few() {
+    let mut routes = Routes::default();
+    assert!(
+        routes.are_hungry(),
+        "without partitions, rebalances are waited for"
+    );
+    let task = task(0);
+    routes.add(&task);
+    let mut arrive = |topic: usize, records: i64, bytes: usize| {
+        for offset in 0..records {
+            routes.record(RecordRef {
+                topic: TOPICS[topic],
+                partition: 0,
+                offset,
+                timestamp: 0,
+                key: None,
+                value: Some(&vec![7; bytes]),
+                headers: HeadersRef::default(),
+            });
+        }
+        routes.are_hungry()
+    };
+    assert!(arrive(0, 2_000, 1), "the others have none");
+    for topic in 1..TOPICS.len() {
+        let is_last = topic + 1 == TOPICS.len();
+        assert_eq!(
+            arrive(topic, 1, 1 << 20),
+            !is_last,
+            "few large ones are enough, too"
+        );
+    }
+    task.inputs[0].borrow_mut().pop();
+    assert!(routes.are_hungry());
+}

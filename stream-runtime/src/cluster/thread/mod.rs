@@ -227,6 +227,10 @@ struct Thread {
     eager: bool,
     /// The earliest time a task wants to be run again.
     retry_at: Option<Instant>,
+    /// When the client was asked for records last.
+    polled: Instant,
+    /// It was not asked in this turn, since no task needed any.
+    is_sated: bool,
     /// Where the turn before ended, if it did before all tasks had run.
     resume_at: Option<TaskId>,
     reminded: Instant,
@@ -274,6 +278,8 @@ impl Thread {
             drain: Drain::None,
             eager: false,
             retry_at: None,
+            polled: now,
+            is_sated: false,
             resume_at: None,
             reminded: now,
             unfinished: false,
@@ -306,12 +312,14 @@ impl Thread {
     async fn turns(&mut self) -> Result<()> {
         loop {
             let mut busy = self.take_commands();
-            busy |= self.consumer.poll(&mut self.routes, FETCH)? > 0;
+            busy |= self.take_records()?;
             self.output.producer().poll();
             busy |= self.answer_rebalance()?;
             busy |= self.learn()?;
             busy |= self.step_restores()?;
             busy |= self.run_tasks()?;
+            // What was left with the client tells of itself no more.
+            busy |= self.is_sated && self.routes.are_hungry();
             busy |= self.step_commit(busy)?;
             busy |= self.step_drain()?;
             self.routes.regulate(self.consumer.as_mut())?;
@@ -326,6 +334,19 @@ impl Thread {
                 let _ = tokio::time::timeout(self.idle_for(), self.wake.notified()).await;
             }
         }
+    }
+
+    /// Takes what has arrived, unless all tasks have enough: then it is only looked now and then, for rebalances.
+    fn take_records(&mut self) -> Result<bool> {
+        let now = clock::now();
+        let looks_at = self.polled + self.setup.cluster.looks_every();
+        self.is_sated = matches!(self.drain, Drain::None) && now < looks_at && !self.routes.are_hungry();
+        if self.is_sated {
+            self.consumer.poll(&mut self.routes, 0)?;
+            return Ok(false);
+        }
+        self.polled = now;
+        Ok(self.consumer.poll(&mut self.routes, FETCH)? > 0)
     }
 
     fn take_commands(&mut self) -> bool {

@@ -258,6 +258,12 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         self.joining
             .step(&self.queue, self.diagnostics.bootstrap(), &self.wake)?;
         let mut records = 0;
+        if max == 0 {
+            let (inbox, diagnostics) = (&mut self.inbox, &self.diagnostics);
+            if self.queue.next_commit(|event| inbox.note(event, diagnostics)) {
+                self.judge();
+            }
+        }
         while records < max && !matches!(self.membership, Membership::Expelled(_)) {
             let (inbox, diagnostics, seeks) = (&mut self.inbox, &self.diagnostics, &self.seeks);
             let mut noted = false;

@@ -66,6 +66,11 @@ pub(in crate::kafka) enum Event<'a> {
 /// The queue of a client, and the client itself, which it keeps alive.
 pub(in crate::kafka) struct EventQueue<T> {
     queue: NonNull<bindings::rd_kafka_queue_t>,
+    /// Where the ends of a consumer's commits arrive: on the queue of records they would wait behind all that was
+    /// fetched ahead.
+    commits: Option<NonNull<bindings::rd_kafka_queue_t>>,
+    /// A commit is under way.
+    committing: bool,
     /// Where the headers of the record at hand are packed; kept for its capacity.
     headers: Vec<u8>,
     /// Notified from librdkafka's threads; dropped after the queue has forgotten it.
@@ -82,18 +87,23 @@ impl<C: ConsumerContext> EventQueue<BaseConsumer<C>> {
     pub(in crate::kafka) fn of_consumer(client: BaseConsumer<C>) -> Option<Self> {
         // SAFETY: the client is alive, and `Self` keeps it so for longer than the queue.
         let queue = unsafe { bindings::rd_kafka_queue_get_consumer(client.client().native_ptr()) };
-        Self::new(queue, client)
+        // SAFETY: as above; the queue is ours.
+        let commits = unsafe { bindings::rd_kafka_queue_new(client.client().native_ptr()) };
+        let mut this = Self::new(queue, client)?;
+        this.commits = NonNull::new(commits);
+        Some(this)
     }
 
     /// Starts a commit whose end comes as [`Event::Commit`]. The end of one that is started through the
     /// wrapper's `commit` comes nowhere: librdkafka tells it to a C callback alone, and only logs failures.
-    pub(in crate::kafka) fn commit(&self, offsets: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+    pub(in crate::kafka) fn commit(&mut self, offsets: &TopicPartitionList) -> Result<(), RDKafkaErrorCode> {
+        self.committing = true;
         // SAFETY: client and queue are alive; the list is copied before the call returns.
         let error = unsafe {
             bindings::rd_kafka_commit_queue(
                 self.client.client().native_ptr(),
                 offsets.ptr(),
-                self.queue.as_ptr(),
+                self.commits.unwrap_or(self.queue).as_ptr(),
                 None,
                 ptr::null_mut(),
             )
@@ -142,6 +152,8 @@ impl<T> EventQueue<T> {
     fn new(queue: *mut bindings::rd_kafka_queue_t, client: T) -> Option<Self> {
         Some(Self {
             queue: NonNull::new(queue)?,
+            commits: None,
+            committing: false,
             headers: Vec::new(),
             wake: None,
             client,
@@ -161,34 +173,64 @@ impl<T> EventQueue<T> {
             unsafe { &*wake.cast::<Notify>() }.notify_one();
         }
         let opaque = Arc::as_ptr(&wake).cast_mut().cast();
-        // SAFETY: the queue is ours until `drop`, which unsets the callback before `wake` goes.
-        unsafe { bindings::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), Some(nonempty), opaque) };
+        for queue in self.queues() {
+            // SAFETY: the queue is ours until `drop`, which unsets the callback before `wake` goes.
+            unsafe { bindings::rd_kafka_queue_cb_event_enable(queue.as_ptr(), Some(nonempty), opaque) };
+        }
         self.wake = Some(wake);
+    }
+
+    fn queues(&self) -> impl Iterator<Item = NonNull<bindings::rd_kafka_queue_t>> + use<T> {
+        [Some(self.queue), self.commits].into_iter().flatten()
     }
 
     /// Takes the next event, if there is one, without waiting. False when the queue is empty.
     pub(in crate::kafka) fn next(&mut self, visit: impl FnOnce(Event<'_>)) -> bool {
-        // SAFETY: the queue is ours until `drop`.
-        let event = unsafe { bindings::rd_kafka_queue_poll(self.queue.as_ptr(), 0) };
-        let Some(event) = NonNull::new(event) else {
+        let Some(event) = self.end_of_commit().or_else(|| take(self.queue)) else {
             return false;
         };
-        let event = OwnedEvent(event);
         // SAFETY: the event is alive until the end of this function, after `visit` has returned.
         unsafe { read(event.0.as_ptr(), &mut self.headers, visit) };
         true
     }
+
+    /// Takes the end of the commit that is under way, without waiting and past all that was fetched. False when there is
+    /// none.
+    pub(in crate::kafka) fn next_commit(&mut self, visit: impl FnOnce(Event<'_>)) -> bool {
+        let Some(event) = self.end_of_commit() else {
+            return false;
+        };
+        // SAFETY: as in `next`.
+        unsafe { read(event.0.as_ptr(), &mut self.headers, visit) };
+        true
+    }
+
+    fn end_of_commit(&mut self) -> Option<OwnedEvent> {
+        let commits = self.commits.filter(|_| self.committing)?;
+        let event = take(commits)?;
+        self.committing = false;
+        Some(event)
+    }
+}
+
+/// The next event of a queue that is alive.
+fn take(queue: NonNull<bindings::rd_kafka_queue_t>) -> Option<OwnedEvent> {
+    // SAFETY: the queues of an `EventQueue` are its own until it is dropped.
+    let event = unsafe { bindings::rd_kafka_queue_poll(queue.as_ptr(), 0) };
+    NonNull::new(event).map(OwnedEvent)
 }
 
 impl<T> Drop for EventQueue<T> {
     fn drop(&mut self) {
-        // SAFETY: the callback, if it is of this one, is unset before `wake` is dropped, and the reference taken
-        // on creation is given back once, before the client goes.
-        unsafe {
-            if self.wake.is_some() {
-                bindings::rd_kafka_queue_cb_event_enable(self.queue.as_ptr(), None, ptr::null_mut());
+        for queue in self.queues() {
+            // SAFETY: the callback, if it is of this one, is unset before `wake` is dropped, and the reference taken
+            // on creation is given back once, before the client goes.
+            unsafe {
+                if self.wake.is_some() {
+                    bindings::rd_kafka_queue_cb_event_enable(queue.as_ptr(), None, ptr::null_mut());
+                }
+                bindings::rd_kafka_queue_destroy(queue.as_ptr());
             }
-            bindings::rd_kafka_queue_destroy(self.queue.as_ptr());
         }
     }
 }

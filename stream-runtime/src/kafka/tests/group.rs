@@ -226,6 +226,37 @@ fn commit_metadata(setting: &Setting) {
     member.consumer.close(SOON);
 }
 
+/// Hundreds of thousands of records may have been fetched ahead.
+#[test]
+fn the_end_of_a_commit_does_not_wait_behind_what_was_fetched() {
+    if let Some(setting) = Setting::new("ends") {
+        let topic = setting.topic("a", 1, &[]);
+        setting.fill(&topic, 0, 500);
+        let mut member = Member::new(&*setting.cluster, &[(&topic, &topic)], 0);
+        until("the partition is assigned", || {
+            member.turn();
+            !member.assigned.is_empty()
+        });
+        until("a record comes", || {
+            let polled = member.consumer.poll(&mut member.sink, 1);
+            polled.expect("no error");
+            member.sink.count() > 0
+        });
+        let seen = member.sink.count();
+        let offsets = [offset(at(&topic, 0), 1, "")];
+        member.consumer.commit(&offsets).expect("it starts");
+        let mut outcome = None;
+        until("the commit ends", || {
+            let polled = member.consumer.poll(&mut member.sink, 0);
+            polled.expect("no error");
+            outcome = member.consumer.commit_outcome();
+            outcome.is_some()
+        });
+        assert!(matches!(outcome, Some(CommitOutcome::Done)), "{outcome:?}");
+        assert_eq!(member.sink.count(), seen, "no record was asked for");
+    }
+}
+
 #[test]
 fn who_does_not_poll_loses_its_partitions_and_its_commit_is_fenced() {
     if let Some(setting) = Setting::new("fenced") {
