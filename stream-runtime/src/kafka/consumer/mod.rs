@@ -13,6 +13,7 @@
 
 mod joining;
 mod seek;
+mod silence;
 mod verdict;
 
 use std::collections::{HashSet, VecDeque};
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 
 use self::joining::Joining;
 use self::seek::Seeks;
+use self::silence::Silence;
 use self::verdict::{Committed, verdict};
 use super::committed::{CommittedOffsets, Question};
 use super::context::Context;
@@ -36,6 +38,7 @@ use super::{
     ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, GroupMembership, Rebalance, RecordSink,
     StartOffset, TopicPartition, config,
 };
+use crate::clock;
 use crate::error::{Error, Result};
 
 /// The lowest generation of a group, or epoch of a member, that has partitions: librdkafka has −1 or 0 after it was
@@ -55,6 +58,7 @@ pub(super) struct RdKafkaGroupConsumer {
     question: Option<Question>,
     answer: Option<Vec<Option<CommitOffset>>>,
     seeks: Seeks,
+    silence: Silence,
     joining: Joining,
     settings: ClientSettings,
     diagnostics: Arc<Diagnostics>,
@@ -106,6 +110,7 @@ impl RdKafkaGroupConsumer {
             question: None,
             answer: None,
             seeks: Seeks::new(offsets, &wake),
+            silence: Silence::default(),
             joining: Joining::Done,
             settings: settings.clone(),
             diagnostics: Arc::clone(diagnostics),
@@ -201,6 +206,24 @@ impl RdKafkaGroupConsumer {
         }
     }
 
+    /// Reads partitions anew of which nothing has come for long. While a rebalance waits nothing does.
+    fn break_silence(&mut self) {
+        let waits = !self.inbox.rebalances.is_empty() || matches!(self.membership, Membership::Expelled(_));
+        let paused = &self.paused;
+        let overdue = self
+            .silence
+            .overdue(clock::now(), |at| !waits && !paused.contains(at));
+        if overdue.is_empty() {
+            return;
+        }
+        tracing::warn!(
+            target: "stream_runtime::kafka",
+            "nothing has come of {} since it was to be read, not even that there is nothing: it is read anew",
+            named(overdue.iter().map(|(at, _)| at))
+        );
+        self.seeks.add(&overdue);
+    }
+
     /// Puts a fresh client in the place of one that was put out.
     fn renew(&mut self) -> Result<()> {
         let fresh = connect(&self.settings, &self.diagnostics, &self.wake)?;
@@ -209,6 +232,7 @@ impl RdKafkaGroupConsumer {
         let assigned = self.assigned.drain().collect::<Vec<_>>();
         self.paused.clear();
         self.seeks.clear();
+        self.silence.clear();
         self.inbox = Inbox::default();
         let Membership::Expelled(waiting) =
             std::mem::replace(&mut self.membership, Membership::Current(None))
@@ -254,6 +278,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize> {
         self.notice_expulsion();
         self.take_answer();
+        self.break_silence();
         self.step_seeks();
         self.joining
             .step(&self.queue, self.diagnostics.bootstrap(), &self.wake)?;
@@ -266,10 +291,12 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         }
         while records < max && !matches!(self.membership, Membership::Expelled(_)) {
             let (inbox, diagnostics, seeks) = (&mut self.inbox, &self.diagnostics, &self.seeks);
+            let silence = &mut self.silence;
             let mut noted = false;
             let more = self.queue.next(|event| match event {
                 Event::Record(record) if seeks.hide(record.topic, record.partition) => {}
                 Event::Record(record) => {
+                    silence.heard(record.topic, record.partition);
                     sink.record(record);
                     records += 1;
                 }
@@ -279,6 +306,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
                     offset,
                 } => {
                     if !seeks.hide(topic, partition) {
+                        silence.heard(topic, partition);
                         sink.end_of_partition(topic, partition, offset);
                     }
                 }
@@ -325,6 +353,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         let places = partitions.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>();
         self.assigned.extend(places.iter().cloned());
         self.seeks.forget(&places);
+        self.silence.begin(partitions, clock::now());
         self.apply_pauses(&places)
     }
 
@@ -359,6 +388,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             self.paused.remove(at);
         }
         self.seeks.forget(partitions);
+        self.silence.forget(partitions);
         if self.assigned.is_empty() {
             // Nothing is left that belongs to this membership.
             self.membership = Membership::Current(None);
@@ -430,6 +460,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             )));
         }
         self.seeks.add(partitions);
+        self.silence.begin(partitions, clock::now());
         self.step_seeks();
         Ok(())
     }
