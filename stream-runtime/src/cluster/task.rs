@@ -242,7 +242,8 @@ impl Task {
         self.stage = Stage::Running;
     }
 
-    /// Goes back to the last commit: a task that knows what this one knew, and has done nothing since.
+    /// Goes back to the last commit: a task that knows what this one knew, and has done nothing since. For tasks that
+    /// have begun; the others have nothing to go back from.
     pub(crate) fn rewound(mut self, fresh: Self) -> Self {
         self.end_instances();
         for (input, start) in self.starts().into_iter().enumerate() {
@@ -251,11 +252,8 @@ impl Task {
             }
         }
         Self {
-            stage: match self.stage {
-                // A record that stopped it is tried once more.
-                Stage::Stopped(_) | Stage::Running => Stage::Running,
-                stage @ (Stage::Asking | Stage::Restoring) => stage,
-            },
+            // A record that stopped it is tried once more.
+            stage: Stage::Running,
             hold: self.hold,
             cut: self.cut,
             committed: self.committed,
