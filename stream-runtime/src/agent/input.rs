@@ -3,12 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use crate::record::{HeadersRef, RecordRef};
 
 /// A queue of records in one run of bytes: filled by the thread as records arrive, emptied by the task.
 ///
 /// The bytes are kept for the next records, so that a steady flow allocates nothing.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Clone))]
 pub(crate) struct InputBuffer {
     pub topic: Arc<str>,
     pub partition: i32,
@@ -22,6 +25,20 @@ pub(crate) struct InputBuffer {
     first_offset: Option<i64>,
     /// Up to here everything has come that is a record.
     reached: i64,
+    /// What is committed, until a record from there on has come.
+    expected: Option<i64>,
+    astray: Astray,
+}
+
+/// Whether the client reads from before what is committed: librdkafka has been seen to begin a partition at its
+/// beginning when a seek met its own search for where to begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Astray {
+    No,
+    /// It does, and is to be sent back.
+    Seen,
+    /// It was. When it does so again, there is nothing else to read: the topic was made anew, or cut off.
+    SentBack,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -51,10 +68,17 @@ impl InputBuffer {
             done_to: None,
             first_offset: None,
             reached: 0,
+            expected: None,
+            astray: Astray::No,
         }
     }
 
     pub(crate) fn push(&mut self, record: RecordRef<'_>) {
+        if let Some(expected) = self.expected
+            && !self.is_expected(record.offset, expected)
+        {
+            return;
+        }
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a record is smaller than 2 GiB");
         self.first_offset.get_or_insert(record.offset);
         if record.offset < self.reached {
@@ -73,6 +97,33 @@ impl InputBuffer {
             value: record.value.map(length),
             headers: length(record.headers.packed()),
         });
+    }
+
+    /// Whether a record is to be kept although nothing from `expected` on has come yet.
+    fn is_expected(&mut self, offset: i64, expected: i64) -> bool {
+        if offset < expected {
+            if self.astray != Astray::SentBack {
+                self.astray = Astray::Seen;
+                return false;
+            }
+            warn!(
+                topic = &*self.topic,
+                partition = self.partition,
+                from = offset,
+                committed = expected,
+                "the partition begins before what the group has committed, so it was made anew or cut off: it is \
+                 processed from where it begins now"
+            );
+        }
+        self.expected = None;
+        true
+    }
+
+    /// Where the client is to be sent back to, since it reads from elsewhere.
+    pub(crate) fn take_astray(&mut self) -> Option<i64> {
+        let expected = self.expected.filter(|_| self.astray == Astray::Seen)?;
+        self.astray = Astray::SentBack;
+        Some(expected)
     }
 
     /// The record to be processed next.
@@ -130,10 +181,20 @@ impl InputBuffer {
         self.bytes.len() - self.consumed
     }
 
-    /// Says what the group has committed: everything before `offset` is done.
+    /// Says what the group has committed, before anything is processed: everything before `offset` is done.
     pub(crate) fn start_at(&mut self, offset: i64) {
-        self.done_to.get_or_insert(offset);
-        self.first_offset.get_or_insert(offset);
+        self.done_to = Some(offset);
+        match self.head_offset() {
+            Some(head) if head >= offset => return,
+            Some(_) => {
+                self.astray = Astray::Seen;
+                self.records.clear();
+                self.bytes.clear();
+            }
+            None => {}
+        }
+        self.first_offset = Some(offset);
+        self.expected = Some(offset);
     }
 
     /// Notes that there is no record before `offset` that has not come: markers of transactions have offsets, too.
@@ -224,6 +285,45 @@ mod tests {
         assert_eq!(buffer.committable(), Some(12));
         buffer.pop();
         assert_eq!(buffer.committable(), Some(14));
+    }
+
+    #[test]
+    fn what_comes_from_before_the_commit_is_not_processed_unless_there_is_nothing_else() {
+        for told_before in [true, false] {
+            let mut buffer = InputBuffer::new("t".into(), 0);
+            if told_before {
+                buffer.start_at(50);
+            }
+            buffer.push(record(3, None, None));
+            buffer.push(record(4, None, None));
+            if !told_before {
+                buffer.start_at(50);
+            }
+            assert_eq!((buffer.len(), buffer.pending_bytes()), (0, 0));
+            assert_eq!((buffer.committable(), buffer.began()), (Some(50), Some(50)));
+            assert_eq!((buffer.take_astray(), buffer.take_astray()), (Some(50), None));
+            let mut anew = buffer.clone();
+
+            buffer.push(record(50, None, None));
+            buffer.push(record(51, None, None));
+            assert_eq!((buffer.len(), buffer.take_astray()), (2, None));
+
+            anew.push(record(0, None, None));
+            anew.push(record(1, None, None));
+            assert_eq!((anew.len(), anew.take_astray()), (2, None));
+            anew.pop();
+            assert_eq!(anew.committable(), Some(1));
+        }
+    }
+
+    #[test]
+    fn records_before_the_first_that_was_expected_are_as_they_come() {
+        let mut buffer = InputBuffer::new("t".into(), 0);
+        buffer.push(record(7, None, None));
+        buffer.start_at(7);
+        buffer.push(record(8, None, None));
+        buffer.push(record(0, None, None));
+        assert_eq!((buffer.len(), buffer.take_astray()), (3, None));
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::last_found::LastFound;
 use crate::agent::context::TaskContext;
 use crate::agent::input::InputBuffer;
 use crate::error::Result;
-use crate::kafka::{GroupConsumer, RecordSink, TopicPartition};
+use crate::kafka::{GroupConsumer, RecordSink, StartOffset, TopicPartition};
 use crate::record::RecordRef;
 
 /// A partition whose buffer holds more than this is paused until half of it is processed. librdkafka
@@ -35,6 +37,15 @@ struct Route {
     task: Rc<TaskContext>,
     input: usize,
     paused: bool,
+}
+
+impl Route {
+    fn at(&self) -> TopicPartition {
+        TopicPartition {
+            topic: Arc::clone(&self.topic),
+            partition: self.partition,
+        }
+    }
 }
 
 impl Routes {
@@ -72,12 +83,19 @@ impl Routes {
             })
     }
 
-    /// Pauses and resumes partitions as their buffers fill and empty.
+    /// Pauses and resumes partitions as their buffers fill and empty, and sends the client back where it reads from
+    /// before what is committed.
     pub(crate) fn regulate(&mut self, consumer: &mut dyn GroupConsumer) -> Result<()> {
         let mut pause = Vec::new();
         let mut resume = Vec::new();
+        let mut back = Vec::new();
         for route in &mut self.routes {
-            let buffer = route.task.inputs[route.input].borrow();
+            let mut buffer = route.task.inputs[route.input].borrow_mut();
+            if let Some(committed) = buffer.take_astray() {
+                let at = route.at();
+                warn!(partition = %at, committed, "the client reads from before what is committed: it is sent back");
+                back.push((at, StartOffset::At(committed)));
+            }
             let (bytes, records) = (buffer.pending_bytes(), buffer.len());
             let list = match route.paused {
                 false if bytes > BUFFER_BYTES || records > BUFFER_RECORDS => &mut pause,
@@ -85,10 +103,10 @@ impl Routes {
                 _ => continue,
             };
             route.paused = !route.paused;
-            list.push(TopicPartition {
-                topic: Arc::clone(&route.topic),
-                partition: route.partition,
-            });
+            list.push(route.at());
+        }
+        if !back.is_empty() {
+            consumer.seek(&back)?;
         }
         if !pause.is_empty() {
             consumer.pause(&pause)?;

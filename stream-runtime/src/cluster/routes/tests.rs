@@ -18,71 +18,78 @@ use crate::tests::property::holds_for_share;
 const TOPICS: [&str; 2] = ["a", "b"];
 const PARTITIONS: i32 = 2;
 
-/// Notes what is paused; nothing else is asked of it.
+/// Notes what is paused and where it is sent; nothing else is asked of it.
 #[derive(Debug, Default)]
-struct Paused(BTreeSet<TopicPartition>);
+struct Client {
+    paused: BTreeSet<TopicPartition>,
+    sent: Vec<(TopicPartition, StartOffset)>,
+}
 
-impl GroupConsumer for Paused {
+impl GroupConsumer for Client {
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         for partition in partitions {
-            assert!(self.0.insert(partition.clone()), "{partition} is paused already");
+            assert!(
+                self.paused.insert(partition.clone()),
+                "{partition} is paused already"
+            );
         }
         Ok(())
     }
 
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         for partition in partitions {
-            assert!(self.0.remove(partition), "{partition} is not paused");
+            assert!(self.paused.remove(partition), "{partition} is not paused");
         }
         Ok(())
     }
 
     fn subscribe(&mut self, _: &[Arc<str>]) -> Result<()> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn poll(&mut self, _: &mut dyn RecordSink, _: usize) -> Result<usize> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn rebalance(&mut self) -> Option<Rebalance> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn assign(&mut self, _: &[(TopicPartition, StartOffset)]) -> Result<()> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn unassign(&mut self, _: &[TopicPartition]) -> Result<()> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn commit(&mut self, _: &[CommitOffset]) -> Result<()> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn commit_outcome(&mut self) -> Option<CommitOutcome> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn fetch_committed(&mut self, _: &[TopicPartition]) -> Result<()> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn committed(&mut self) -> Option<Vec<Option<CommitOffset>>> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
-    fn seek(&mut self, _: &[(TopicPartition, StartOffset)]) -> Result<()> {
-        unreachable!("routes only pause and resume")
+    fn seek(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
+        self.sent.extend_from_slice(partitions);
+        Ok(())
     }
 
     fn membership(&self) -> Option<GroupMembership> {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 
     fn close(self: Box<Self>, _: Duration) {
-        unreachable!("routes only pause and resume")
+        unreachable!("routes ask for nothing else")
     }
 }
 
@@ -166,7 +173,7 @@ fn records_find_their_buffers_and_full_ones_are_paused_until_they_are_half_empty
     let value = vec![7; 4 << 20];
     holds_for_share(4, vec(step(), 0..40), |steps| {
         let mut routes = Routes::default();
-        let mut consumer = Paused::default();
+        let mut consumer = Client::default();
         let mut tasks: BTreeMap<i32, (Rc<TaskContext>, Waiting)> = BTreeMap::new();
         let mut paused: BTreeSet<TopicPartition> = BTreeSet::new();
         let first = (0..PARTITIONS).map(Step::Come);
@@ -184,7 +191,7 @@ fn records_find_their_buffers_and_full_ones_are_paused_until_they_are_half_empty
                         routes.remove(&task);
                         // Whoever takes it over finds it as it was never paused.
                         paused.retain(|at| at.partition != partition);
-                        consumer.0.retain(|at| at.partition != partition);
+                        consumer.paused.retain(|at| at.partition != partition);
                     }
                 }
                 Step::Arrive {
@@ -237,7 +244,8 @@ fn records_find_their_buffers_and_full_ones_are_paused_until_they_are_half_empty
                             }
                         }
                     }
-                    prop_assert_eq!(&consumer.0, &paused);
+                    prop_assert_eq!(&consumer.paused, &paused);
+                    prop_assert_eq!(&consumer.sent, &[]);
                 }
             }
             for (task, waiting) in tasks.values() {
@@ -286,4 +294,38 @@ fn records_are_wanted_as_long_as_some_partition_has_few() {
     }
     task.inputs[0].borrow_mut().pop();
     assert!(routes.are_hungry());
+}
+
+#[test]
+fn a_client_that_reads_from_before_the_commit_is_sent_back_once() {
+    let mut routes = Routes::default();
+    let mut client = Client::default();
+    let task = task(1);
+    routes.add(&task);
+    task.inputs[0].borrow_mut().start_at(500);
+    task.inputs[1].borrow_mut().start_at(9);
+    let mut arrive = |topic: &'static str, offsets: std::ops::Range<i64>| {
+        for offset in offsets {
+            routes.record(RecordRef {
+                topic,
+                partition: 1,
+                offset,
+                timestamp: 0,
+                key: None,
+                value: None,
+                headers: HeadersRef::default(),
+            });
+        }
+        routes.regulate(&mut client).expect("nothing fails here");
+        std::mem::take(&mut client.sent)
+    };
+    let place = TopicPartition {
+        topic: TOPICS[0].into(),
+        partition: 1,
+    };
+    assert_eq!(arrive(TOPICS[0], 0..10), [(place, StartOffset::At(500))]);
+    assert_eq!(arrive(TOPICS[1], 9..12), []);
+    assert_eq!(arrive(TOPICS[0], 500..503), []);
+    let heads = task.inputs.iter().map(|buffer| buffer.borrow().head_offset());
+    assert_eq!(heads.collect::<Vec<_>>(), [Some(500), Some(9)]);
 }

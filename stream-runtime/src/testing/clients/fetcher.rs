@@ -113,7 +113,12 @@ impl Fetcher {
     pub(super) fn start(&mut self, partitions: &[(TopicPartition, StartOffset)], net: &mut Net<'_>) {
         for (at, start) in partitions {
             self.drop_fetched(at);
-            let place = Place::new(text(&*at.topic), *start);
+            let mut place = Place::new(text(&*at.topic), *start);
+            let is_asking = self.places.get(at).is_some_and(Place::is_asking);
+            if is_asking && matches!(self.purpose, Purpose::Group(_)) && net.random().one_in(4) {
+                // As librdkafka, which takes an answer that came too late for none.
+                place.stage = Stage::Asking(Source::Beginning);
+            }
             self.places.insert(at.clone(), place);
         }
         self.fetch(net);
