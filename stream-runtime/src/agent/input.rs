@@ -28,10 +28,12 @@ pub(crate) struct InputBuffer {
     /// What is committed, until a record from there on has come.
     expected: Option<i64>,
     astray: Astray,
+    /// Offset and timestamp of the record that came last.
+    last: Option<(i64, i64)>,
 }
 
-/// Whether the client reads from before what is committed: librdkafka has been seen to begin a partition at its
-/// beginning when a seek met its own search for where to begin.
+/// Whether the client reads from before what is committed, as librdkafka may when a seek meets its own search for where
+/// to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Astray {
     No,
@@ -70,6 +72,7 @@ impl InputBuffer {
             reached: 0,
             expected: None,
             astray: Astray::No,
+            last: None,
         }
     }
 
@@ -77,6 +80,11 @@ impl InputBuffer {
         if let Some(expected) = self.expected
             && !self.is_expected(record.offset, expected)
         {
+            return;
+        }
+        // librdkafka gives a record again when it stops for a rebalance at the moment in which it is taken.
+        let place = Some((record.offset, record.timestamp));
+        if std::mem::replace(&mut self.last, place) == place {
             return;
         }
         let length = |bytes: &[u8]| u32::try_from(bytes.len()).expect("a record is smaller than 2 GiB");
@@ -314,6 +322,24 @@ mod tests {
             anew.pop();
             assert_eq!(anew.committable(), Some(1));
         }
+    }
+
+    #[test]
+    fn a_record_that_comes_twice_at_once_is_one() {
+        let mut buffer = InputBuffer::new("t".into(), 0);
+        buffer.push(record(3, None, None));
+        buffer.push(record(3, None, None));
+        assert_eq!(buffer.len(), 1);
+        buffer.pop();
+        buffer.push(record(3, None, None));
+        assert_eq!((buffer.len(), buffer.committable()), (0, Some(4)));
+        // The topic is made anew.
+        let later = RecordRef {
+            timestamp: 31,
+            ..record(3, None, None)
+        };
+        buffer.push(later);
+        assert_eq!(buffer.len(), 1);
     }
 
     #[test]

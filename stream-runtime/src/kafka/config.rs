@@ -7,6 +7,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaConfRes;
 
 use super::ClientSettings;
@@ -79,6 +80,16 @@ pub(super) fn group_consumer(settings: &ClientSettings) -> ClientConfig {
     fetching(&mut config, 32 * 1024);
     raw(&mut config, settings);
     config
+}
+
+/// Where a partition begins of which the group has committed nothing, as `auto.offset.reset` says.
+pub(super) fn reset_to(settings: &ClientSettings) -> Offset {
+    match group_consumer(settings).get("auto.offset.reset") {
+        Some("smallest" | "earliest" | "beginning") => Offset::Beginning,
+        Some("largest" | "latest" | "end") => Offset::End,
+        // librdkafka looks, and says that there is nothing.
+        _ => Offset::Stored,
+    }
 }
 
 /// The properties of a reader of changelogs. It has the group's id because librdkafka wants one (and looks

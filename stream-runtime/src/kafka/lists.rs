@@ -17,18 +17,24 @@ pub(super) fn list_of<'a>(partitions: impl IntoIterator<Item = &'a TopicPartitio
 }
 
 /// One list for librdkafka, with the offsets at which to start.
-pub(super) fn list_from(partitions: &[(TopicPartition, StartOffset)]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for (at, start) in partitions {
-        let offset = match start {
-            StartOffset::Committed => Offset::Stored,
-            StartOffset::Beginning => Offset::Beginning,
-            StartOffset::At(offset) => Offset::Offset((*offset).max(0)),
-        };
+pub(super) fn list_from<'a>(
+    partitions: impl IntoIterator<Item = (&'a TopicPartition, Offset)>,
+) -> TopicPartitionList {
+    let mut list = TopicPartitionList::new();
+    for (at, offset) in partitions {
         let set: Result<(), KafkaError> = list.add_partition(&at.topic, at.partition).set_offset(offset);
         set.expect("these offsets can be represented");
     }
     list
+}
+
+/// Where to start, for librdkafka.
+pub(super) fn offset_of(start: StartOffset) -> Offset {
+    match start {
+        StartOffset::Committed => Offset::Stored,
+        StartOffset::Beginning => Offset::Beginning,
+        StartOffset::At(offset) => Offset::Offset(offset.max(0)),
+    }
 }
 
 /// One list for librdkafka, with the offsets to commit.

@@ -467,8 +467,7 @@ impl Thread {
     fn rewind(&mut self, tasks: &[TaskId]) -> Result<()> {
         let mut starts = Vec::new();
         for id in tasks {
-            // A task that has not begun has nothing to take back, and what has come for it is what it begins with. A seek
-            // would meet librdkafka while it looks up where the partition begins, which then begins at its beginning.
+            // A task that has not begun has nothing to take back, and what has come for it is what it begins with.
             if !self.tasks.get(id).is_some_and(Task::is_ready) {
                 continue;
             }

@@ -85,6 +85,7 @@ impl Thread {
                 )));
             }
             if let Some(stale) = self.tasks.remove(&id) {
+                self.commit.forget(&[id], true, &mut self.output);
                 self.close_task(id, stale)?;
             }
             let store = self.stores.open(id, blueprint)?;
@@ -205,7 +206,7 @@ impl Thread {
             partitions, tasks, ..
         } = std::mem::replace(&mut self.drain, Drain::None)
         {
-            if !drained && !self.output.is_transactional() && self.commit.holds_sends() {
+            if !drained && !self.output.is_transactional() {
                 self.take_back_sends(&tasks)?;
             }
             self.give_up(&tasks, &partitions, !drained)?;
@@ -216,14 +217,18 @@ impl Thread {
         Ok(true)
     }
 
-    /// Drops changes of tables that the broker did not take in time: behind the back of the new owner they would
-    /// overwrite newer ones.
+    /// Drops what the broker did not take in time: behind the back of the new owner it would come after what that sends,
+    /// and changes of tables would overwrite newer ones.
     fn take_back_sends(&mut self, revoked: &[TaskId]) -> Result<()> {
         if self.tasks.keys().all(|id| revoked.contains(id)) {
             self.output.producer().purge();
             return Ok(());
         }
-        // Other tasks have sends in the same queue, and no commit of theirs would know what is missing.
+        // Other tasks have sends in the same queue, and no commit of theirs would know what is missing. Without changes of
+        // tables among them, only outputs may come late.
+        if !self.commit.holds_sends() {
+            return Ok(());
+        }
         Err(Error::broker(format!(
             "the broker did not take what belongs to partitions that had to be given back within {:?}; this worker \
              ends so that nothing of it is written late, and whoever has its partitions then processes again what was \

@@ -12,8 +12,7 @@
 //! client joins.
 
 mod joining;
-mod seek;
-mod silence;
+mod positions;
 mod verdict;
 
 use std::collections::{HashSet, VecDeque};
@@ -22,23 +21,22 @@ use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
-use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::error::KafkaError;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use self::joining::Joining;
-use self::seek::Seeks;
-use self::silence::Silence;
+use self::positions::Positions;
 use self::verdict::{Committed, verdict};
 use super::committed::{CommittedOffsets, Question};
 use super::context::Context;
 use super::diagnostics::Diagnostics;
-use super::lists::{list_from, list_of, list_with, named, shared_names};
+use super::lists::{list_from, list_of, list_with, named, offset_of, shared_names};
 use super::native::{Event, EventQueue};
 use super::{
     ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, GroupMembership, Rebalance, RecordSink,
     StartOffset, TopicPartition, config,
 };
-use crate::clock;
 use crate::error::{Error, Result};
 
 /// The lowest generation of a group, or epoch of a member, that has partitions: librdkafka has −1 or 0 after it was
@@ -57,8 +55,9 @@ pub(super) struct RdKafkaGroupConsumer {
     offsets: Arc<CommittedOffsets>,
     question: Option<Question>,
     answer: Option<Vec<Option<CommitOffset>>>,
-    seeks: Seeks,
-    silence: Silence,
+    positions: Positions,
+    /// Where a partition begins of which nothing is committed.
+    otherwise: Offset,
     joining: Joining,
     settings: ClientSettings,
     diagnostics: Arc<Diagnostics>,
@@ -109,8 +108,8 @@ impl RdKafkaGroupConsumer {
             offsets: Arc::clone(offsets),
             question: None,
             answer: None,
-            seeks: Seeks::new(offsets, &wake),
-            silence: Silence::default(),
+            positions: Positions::new(offsets, &wake),
+            otherwise: config::reset_to(settings),
             joining: Joining::Done,
             settings: settings.clone(),
             diagnostics: Arc::clone(diagnostics),
@@ -197,31 +196,47 @@ impl RdKafkaGroupConsumer {
     }
 
     /// Not while the member is put out: then everything is given up.
-    fn step_seeks(&mut self) {
+    fn step_positions(&mut self) {
         if matches!(self.membership, Membership::Expelled(_)) {
             return;
         }
-        if let Err(error) = self.seeks.step(self.queue.client()) {
+        let done = self
+            .begin()
+            .and_then(|()| self.positions.step(self.queue.client()));
+        if let Err(error) = done {
             self.inbox.error.get_or_insert(error);
         }
     }
 
-    /// Reads partitions anew of which nothing has come for long. While a rebalance waits nothing does.
-    fn break_silence(&mut self) {
-        let waits = !self.inbox.rebalances.is_empty() || matches!(self.membership, Membership::Expelled(_));
-        let paused = &self.paused;
-        let overdue = self
-            .silence
-            .overdue(clock::now(), |at| !waits && !paused.contains(at));
-        if overdue.is_empty() {
-            return;
-        }
-        tracing::warn!(
-            target: "stream_runtime::kafka",
-            "nothing has come of {} since it was to be read, not even that there is nothing: it is read anew",
-            named(overdue.iter().map(|(at, _)| at))
+    /// Has librdkafka take on what waited until it was known where it begins. Not while a rebalance waits, which
+    /// librdkafka would take for answered.
+    fn begin(&mut self) -> Result<()> {
+        let cooperates = matches!(
+            self.consumer().rebalance_protocol(),
+            RebalanceProtocol::Cooperative
         );
-        self.seeks.add(&overdue);
+        if !self.inbox.rebalances.is_empty() || !cooperates || self.consumer().assignment_lost() {
+            return Ok(());
+        }
+        let known = self.positions.take_beginning(self.otherwise)?;
+        if known.is_empty() {
+            return Ok(());
+        }
+        let list = list_from(known.iter().map(|(at, offset)| (at, *offset)));
+        let places = known.into_iter().map(|(at, _)| at).collect::<Vec<_>>();
+        self.consumer()
+            .incremental_assign(&list)
+            .map_err(|error| not_taken_on(&places, error))?;
+        self.apply_pauses(&places)
+    }
+
+    /// What librdkafka has of what is assigned.
+    fn taken_on(&self) -> Vec<TopicPartition> {
+        let assigned = self.assigned.iter();
+        assigned
+            .filter(|at| self.positions.is_taken_on(at))
+            .cloned()
+            .collect()
     }
 
     /// Puts a fresh client in the place of one that was put out.
@@ -229,10 +244,10 @@ impl RdKafkaGroupConsumer {
         let fresh = connect(&self.settings, &self.diagnostics, &self.wake)?;
         subscribe(&fresh, &self.topics)?;
         let old = std::mem::replace(&mut self.queue, fresh);
-        let assigned = self.assigned.drain().collect::<Vec<_>>();
+        let assigned = self.taken_on();
+        self.assigned.clear();
         self.paused.clear();
-        self.seeks.clear();
-        self.silence.clear();
+        self.positions.clear();
         self.inbox = Inbox::default();
         let Membership::Expelled(waiting) =
             std::mem::replace(&mut self.membership, Membership::Current(None))
@@ -278,8 +293,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize> {
         self.notice_expulsion();
         self.take_answer();
-        self.break_silence();
-        self.step_seeks();
+        self.step_positions();
         self.joining
             .step(&self.queue, self.diagnostics.bootstrap(), &self.wake)?;
         let mut records = 0;
@@ -290,13 +304,11 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             }
         }
         while records < max && !matches!(self.membership, Membership::Expelled(_)) {
-            let (inbox, diagnostics, seeks) = (&mut self.inbox, &self.diagnostics, &self.seeks);
-            let silence = &mut self.silence;
+            let (inbox, diagnostics, positions) = (&mut self.inbox, &self.diagnostics, &self.positions);
             let mut noted = false;
             let more = self.queue.next(|event| match event {
-                Event::Record(record) if seeks.hide(record.topic, record.partition) => {}
+                Event::Record(record) if positions.hide(record.topic, record.partition) => {}
                 Event::Record(record) => {
-                    silence.heard(record.topic, record.partition);
                     sink.record(record);
                     records += 1;
                 }
@@ -305,8 +317,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
                     partition,
                     offset,
                 } => {
-                    if !seeks.hide(topic, partition) {
-                        silence.heard(topic, partition);
+                    if !positions.hide(topic, partition) {
                         sink.end_of_partition(topic, partition, offset);
                     }
                 }
@@ -336,25 +347,26 @@ impl GroupConsumer for RdKafkaGroupConsumer {
     }
 
     fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
-        let list = list_from(partitions);
-        match self.consumer().rebalance_protocol() {
-            RebalanceProtocol::Cooperative => self.consumer().incremental_assign(&list),
-            RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer().assign(&list),
-        }
-        .map_err(|error| {
-            let places = partitions.iter().map(|(at, _)| at);
-            Error::broker(format!("the client did not take on {}", named(places))).with_source(error)
-        })?;
+        let places = partitions.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>();
+        let is_known = |(_, start): &&(TopicPartition, StartOffset)| *start != StartOffset::Committed;
+        let starts = partitions.iter().filter(is_known);
+        let starts = starts.map(|(at, start)| (at, offset_of(*start)));
+        self.consumer()
+            .incremental_assign(&list_from(starts))
+            .map_err(|error| not_taken_on(&places, error))?;
         if let Some(Rebalance::Assign(_)) = self.inbox.rebalances.front() {
             self.inbox.rebalances.pop_front();
             let member = self.queue.membership();
             self.membership = Membership::Current(member.map(|member| member.id().to_owned()));
         }
-        let places = partitions.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>();
         self.assigned.extend(places.iter().cloned());
-        self.seeks.forget(&places);
-        self.silence.begin(partitions, clock::now());
-        self.apply_pauses(&places)
+        let (known, unknown): (Vec<_>, Vec<_>) = partitions.iter().partition(is_known);
+        let of =
+            |some: Vec<&(TopicPartition, StartOffset)>| some.into_iter().map(|(at, _)| at.clone()).collect();
+        let (known, unknown): (Vec<_>, Vec<_>) = (of(known), of(unknown));
+        self.positions.begin(&unknown);
+        self.positions.forget(&known);
+        self.apply_pauses(&known)
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -368,7 +380,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         }
         let known = partitions
             .iter()
-            .filter(|at| self.assigned.contains(at))
+            .filter(|at| self.assigned.contains(at) && self.positions.is_taken_on(at))
             .collect::<Vec<_>>();
         match self.consumer().rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
@@ -387,8 +399,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             self.assigned.remove(at);
             self.paused.remove(at);
         }
-        self.seeks.forget(partitions);
-        self.silence.forget(partitions);
+        self.positions.forget(partitions);
         if self.assigned.is_empty() {
             // Nothing is left that belongs to this membership.
             self.membership = Membership::Current(None);
@@ -459,9 +470,8 @@ impl GroupConsumer for RdKafkaGroupConsumer {
                 "{place} is not assigned, so it has no position"
             )));
         }
-        self.seeks.add(partitions);
-        self.silence.begin(partitions, clock::now());
-        self.step_seeks();
+        self.positions.seek(partitions);
+        self.step_positions();
         Ok(())
     }
 
@@ -497,7 +507,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
 
 impl Drop for RdKafkaGroupConsumer {
     fn drop(&mut self) {
-        let assigned = self.assigned.drain().collect::<Vec<_>>();
+        let assigned = self.taken_on();
         let waiting = match &self.membership {
             Membership::Expelled(waiting) => Some(waiting),
             Membership::Current(_) => self.inbox.rebalances.front(),
@@ -518,6 +528,10 @@ fn connect(
         .ok_or_else(|| Error::config("a member of a group needs the group's id: set the program's id"))?;
     queue.notify(Arc::clone(wake));
     Ok(queue)
+}
+
+fn not_taken_on(partitions: &[TopicPartition], error: KafkaError) -> Error {
+    Error::broker(format!("the client did not take on {}", named(partitions))).with_source(error)
 }
 
 fn subscribe(queue: &EventQueue<BaseConsumer<Context>>, topics: &[Arc<str>]) -> Result<()> {

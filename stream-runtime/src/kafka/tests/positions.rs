@@ -183,6 +183,53 @@ fn an_offset_that_an_open_transaction_may_change_is_waited_for() {
 }
 
 #[test]
+fn a_partition_begins_at_its_commit_though_the_assignment_changes_while_that_is_not_known() {
+    if let Some(setting) = Setting::new("begins") {
+        begin_while_a_transaction_is_open(&setting);
+    }
+}
+
+#[test]
+fn a_partition_begins_at_its_commit_though_the_assignment_changes_under_the_newer_protocol() {
+    if let Some(setting) = Setting::new("begins-848") {
+        begin_while_a_transaction_is_open(&setting.newer());
+    }
+}
+
+fn begin_while_a_transaction_is_open(setting: &Setting) {
+    let topic = setting.topic("log", 2, &[]);
+    setting.fill(&topic, 0, 10);
+    setting.fill(&topic, 1, 10);
+    let mut member = Alone::new(setting, &topic, StartOffset::Beginning);
+    assert!(matches!(
+        commit(&mut *member.consumer, &[offset(at(&topic, 0), 6, "")]),
+        CommitOutcome::Done
+    ));
+    member.consumer.close(SOON);
+
+    let producer = open_transaction(setting, &at(&topic, 0), 9);
+    let mut member = Alone::new(setting, &topic, StartOffset::Committed);
+    let wait = |member: &mut Alone| {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(1) {
+            member.turn();
+        }
+        member.sink.of(&topic, 0).len()
+    };
+    assert_eq!(wait(&mut member), 0, "what is committed is not known");
+    member.consumer.assign(&[]).expect("nothing comes");
+    assert_eq!(wait(&mut member), 0, "it is not known yet");
+    producer.abort_transaction(SOON).expect("it aborts");
+    until("both are read", || {
+        member.turn();
+        member.sink.count() >= 4 + 10
+    });
+    assert_eq!(member.sink.values(&topic, 0), ["6", "7", "8", "9"]);
+    assert_eq!(member.sink.of(&topic, 1).len(), 10, "nothing is committed there");
+    member.consumer.close(SOON);
+}
+
+#[test]
 fn after_a_seek_the_next_record_is_from_there_whatever_was_fetched_before() {
     let Some(setting) = Setting::new("sought") else {
         return;
