@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::App;
 use super::plan::Plan;
-use super::purge::{PassedOn, Purge};
+use super::purge::{self, PassedOn};
 use super::running::{Parts, Running};
 use super::settings::{BrokerAddress, Settings};
 use super::watchdog::Lookout;
@@ -186,7 +186,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     let lookout = Lookout::start(settings.stuck_after, watched.collect())?;
     let passed_on = PassedOn::new(&id, &plan.topology, &plan.admin);
     let statuses = threads.iter().map(|thread| thread.status().clone());
-    let purge = Purge::start(passed_on, settings.purge_interval, statuses.collect())?;
+    let purge = purge::start(passed_on, settings.purge_interval, statuses.collect())?;
     Ok(Running::new(Parts {
         id,
         topology: plan.topology,

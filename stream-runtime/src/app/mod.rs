@@ -12,6 +12,7 @@ mod progress;
 mod purge;
 mod running;
 pub(crate) mod settings;
+mod ticker;
 mod topics;
 mod watchdog;
 

@@ -7,14 +7,14 @@
 //! Not here: topics that are declared with a retention, or that nobody of the program reads.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, info};
 
+use super::ticker::Ticker;
 use crate::cluster::status::{Stage, ThreadStatus};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kafka::{Admin, TopicPartition};
 use crate::topology::Topology;
 
@@ -72,60 +72,28 @@ impl PassedOn {
     }
 }
 
-/// A thread that deletes until it is dropped.
-#[derive(Debug)]
-pub(super) struct Purge {
-    /// Closed to end it.
-    stop: Option<mpsc::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Purge {
-    /// Deletes what the tasks of these threads have committed. `None` where nothing is passed on.
-    pub(super) fn start(
-        passed_on: PassedOn,
-        every: Duration,
-        threads: Vec<ThreadStatus>,
-    ) -> Result<Option<Self>> {
-        if passed_on.topics.is_empty() {
-            return Ok(None);
-        }
-        let (stop, stopped) = mpsc::channel();
-        let work = move || {
-            let mut complained = false;
-            while stopped.recv_timeout(every) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let tasks = threads.iter().flat_map(ThreadStatus::get);
-                let running = tasks.filter(|task| task.stage == Stage::Running);
-                match passed_on.purge(&running.map(|task| task.name).collect()) {
-                    Ok(()) => complained = false,
-                    Err(error) if complained => debug!("{error}"),
-                    // Nothing is lost by it but room on the broker.
-                    Err(error) => {
-                        info!("it is tried again every {every:?}: {error}");
-                        complained = true;
-                    }
-                }
+/// Deletes now and then what the tasks of these threads have committed. `None` where nothing is passed on.
+pub(super) fn start(
+    passed_on: PassedOn,
+    every: Duration,
+    threads: Vec<ThreadStatus>,
+) -> Result<Option<Ticker>> {
+    if passed_on.topics.is_empty() {
+        return Ok(None);
+    }
+    let mut complained = false;
+    let work = move || {
+        let tasks = threads.iter().flat_map(ThreadStatus::get);
+        let running = tasks.filter(|task| task.stage == Stage::Running);
+        match passed_on.purge(&running.map(|task| task.name).collect()) {
+            Ok(()) => complained = false,
+            Err(error) if complained => debug!("{error}"),
+            // Nothing is lost by it but room on the broker.
+            Err(error) => {
+                info!("it is tried again every {every:?}: {error}");
+                complained = true;
             }
-        };
-        let thread = std::thread::Builder::new()
-            .name("purge".to_owned())
-            .spawn(work)
-            .map_err(|error| {
-                Error::state("the thread that deletes processed records cannot start").with_source(error)
-            })?;
-        Ok(Some(Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        }))
-    }
-}
-
-impl Drop for Purge {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            // It does not panic, and if it did, nothing would be lost with it.
-            let _ = thread.join();
         }
-    }
+    };
+    Ticker::start("purge", every, work).map(Some)
 }

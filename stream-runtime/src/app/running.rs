@@ -9,8 +9,8 @@ use tracing::{error, info};
 
 use super::launch::{Cancel, Connection, LaunchRequest, launch};
 use super::progress::Progress;
-use super::purge::Purge;
 use super::settings::Settings;
+use super::ticker::Ticker;
 use super::watchdog::Lookout;
 use super::{App, feed};
 use crate::clock;
@@ -55,7 +55,7 @@ pub(super) struct Parts {
     pub standbys: Option<StandbyHandle>,
     pub lookout: Lookout,
     #[expect(dead_code, reason = "processed records are deleted as long as it lives")]
-    pub purge: Option<Purge>,
+    pub purge: Option<Ticker>,
     /// Notified when a thread ends or a task stops.
     pub changed: Arc<Notify>,
     #[expect(dead_code, reason = "sends from outside agents work as long as it lives")]

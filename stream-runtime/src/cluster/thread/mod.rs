@@ -233,6 +233,8 @@ struct Thread {
     is_sated: bool,
     /// Where the turn before ended, if it did before all tasks had run.
     resume_at: Option<TaskId>,
+    /// The tasks in the order of the turn, kept for its room.
+    order: Vec<TaskId>,
     reminded: Instant,
     /// A drain was given up before everything was committed.
     unfinished: bool,
@@ -281,6 +283,7 @@ impl Thread {
             polled: now,
             is_sated: false,
             resume_at: None,
+            order: Vec::new(),
             reminded: now,
             unfinished: false,
             stopped,
@@ -521,18 +524,20 @@ impl Thread {
         let mut retry_at: Option<Instant> = None;
         let mut retry = |at: Instant| retry_at = Some(retry_at.map_or(at, |earliest| earliest.min(at)));
         let mut turn = Turn::new(TURN);
-        let mut order: Vec<_> = self.tasks.keys().copied().collect();
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.extend(self.tasks.keys());
         if let Some(first) = self.resume_at.take() {
             let before = order.partition_point(|id| *id < first);
             order.rotate_left(before);
         }
-        for id in order {
+        for id in &order {
             if turn.is_over() {
-                self.resume_at = Some(id);
+                self.resume_at = Some(*id);
                 busy = true;
                 break;
             }
-            let Some(task) = self.tasks.get_mut(&id) else {
+            let Some(task) = self.tasks.get_mut(id) else {
                 continue;
             };
             let sender: Option<&mut dyn Producer> = match &mut sender {
@@ -549,6 +554,7 @@ impl Thread {
                 Ran::Refused(reason) => return Err(Error::broker(reason)),
             }
         }
+        self.order = order;
         self.retry_at = retry_at;
         if stopped {
             self.publish_status();
