@@ -25,7 +25,8 @@ use crate::error::{Error, Result};
 use crate::kafka::{RecordSink, StartOffset, TopicPartition};
 
 /// How long the broker holds back a fetch that finds nothing. It is for partitions that are known to be read to their end.
-const LONGEST_WAIT_MS: i32 = 500;
+/// Ten times as long as librdkafka has it, so that time in which nothing comes passes in few steps.
+const LONGEST_WAIT_MS: i32 = 5_000;
 const FETCH_VERSION: i16 = 12;
 const READ_COMMITTED: i8 = 1;
 
@@ -113,12 +114,7 @@ impl Fetcher {
     pub(super) fn start(&mut self, partitions: &[(TopicPartition, StartOffset)], net: &mut Net<'_>) {
         for (at, start) in partitions {
             self.drop_fetched(at);
-            let mut place = Place::new(text(&*at.topic), *start);
-            let is_asking = self.places.get(at).is_some_and(Place::is_asking);
-            if is_asking && matches!(self.purpose, Purpose::Group(_)) && net.random().one_in(4) {
-                // As librdkafka, which takes an answer that came too late for none.
-                place.stage = Stage::Asking(Source::Beginning);
-            }
+            let place = Place::new(text(&*at.topic), *start);
             self.places.insert(at.clone(), place);
         }
         self.fetch(net);

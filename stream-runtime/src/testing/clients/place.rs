@@ -81,11 +81,6 @@ impl Place {
         self.end = None;
     }
 
-    /// Whether it has been asked where to begin, and not answered.
-    pub(super) fn is_asking(&self) -> bool {
-        matches!(self.stage, Stage::Asking(_)) && self.asked.is_some()
-    }
-
     pub(super) fn may_ask(&self, now: Duration) -> bool {
         self.asked.is_none() && self.again_at <= now
     }
