@@ -347,6 +347,7 @@ async fn run(app: &App, settings: &Settings, demo: bool, watch: Option<Watch>) -
     let rows = stopped.map_err(|error| Error::state("the stop failed").with_source(error))?;
     outcome?;
     let mut rows = rows?;
+    info!("ended");
     rows.retain(|table, _| app.shown_at_end().contains(table));
     Ok(rows)
 }

@@ -210,6 +210,8 @@ pub(crate) struct TopicsReport {
     pub to_create: Vec<TopicSpec>,
     /// Internal topics that are there.
     pub present: Vec<TopicSpec>,
+    /// The partitions of every topic on the broker.
+    pub counts: BTreeMap<String, u32>,
     /// What is wrong with them.
     pub complaints: Vec<String>,
 }
@@ -226,6 +228,7 @@ pub(crate) fn check_topics(
         complaints: complaints(admin, &plan.check)?,
         to_create: plan.create,
         present: plan.check,
+        counts: counts_on_broker(admin)?,
     })
 }
 

@@ -38,6 +38,7 @@ fn draw(facts: &Facts<'_>, settings: &Settings, style: Style) -> String {
         ("id", facts.id.to_owned()),
         ("broker", broker(settings)),
         ("store", settings.store.clone()),
+        ("guarantee", settings.processing_guarantee.to_string()),
         ("log", format!("-stderr- ({})", settings.log)),
         ("pid", facts.pid.to_string()),
     ];
@@ -117,6 +118,7 @@ mod tests {
 │ id          │ colors                      │
 │ broker      │ kafka://localhost:9092      │
 │ store       │ memory://                   │
+│ guarantee   │ at_least_once               │
 │ log         │ -stderr- (warn)             │
 │ pid         │ 46034                       │
 │ host        │ here                        │

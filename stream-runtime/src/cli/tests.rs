@@ -167,6 +167,7 @@ impl Program for Colors {
             missing: vec![spec("output")],
             to_create: vec![spec("colors-colors-count-changelog")],
             present: vec![spec("colors-colors")],
+            counts: [("colors-colors".to_owned(), 3), ("input".to_owned(), 2)].into(),
             complaints: Vec::new(),
         })
     }
@@ -435,8 +436,8 @@ fn topics_are_compared_with_the_brokers() {
         seen.printed,
         "\
 topic                          kind       partitions  state
-colors-colors                  internal   4           there
-input                          external               there
+colors-colors                  internal   3           there
+input                          external   2           there
 output                         external               missing
 colors-colors-count-changelog  changelog  4           missing
 "

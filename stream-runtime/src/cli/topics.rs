@@ -158,7 +158,8 @@ fn compared(topology: &Topology, report: &TopicsReport, absent: State) -> Listin
     // It is there for some settings only.
     let workers = Some((workers.as_str(), WORKERS)).filter(|(name, _)| known.contains_key(name));
     for (name, kind) in topics.chain(changelogs).chain(workers) {
-        let (state, partitions) = known.get(name).copied().unwrap_or((State::There, None));
+        let (state, planned) = known.get(name).copied().unwrap_or((State::There, None));
+        let partitions = report.counts.get(name).copied().or(planned);
         listing.row([name.into(), kind.into(), partitions.into(), state.name().into()]);
     }
     listing

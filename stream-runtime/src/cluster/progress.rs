@@ -157,7 +157,8 @@ pub(crate) fn time_for(amount: f64, per_second: f64) -> Option<Duration> {
 pub(crate) fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs() + u64::from(duration.subsec_millis() >= 500);
     match seconds {
-        0..60 => format!("{seconds}s"),
+        0 => format!("{}ms", duration.as_millis()),
+        1..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
     }
@@ -278,9 +279,10 @@ mod tests {
         let said = [0, 12, 59, 60, 200, 3600, 3900, 90_000].map(|n| spoken(seconds(n)));
         assert_eq!(
             said,
-            ["0s", "12s", "59s", "1m00s", "3m20s", "1h00m", "1h05m", "25h00m"]
+            ["0ms", "12s", "59s", "1m00s", "3m20s", "1h00m", "1h05m", "25h00m"]
         );
         assert_eq!(spoken(Duration::from_millis(1600)), "2s");
+        assert_eq!(spoken(Duration::from_millis(146)), "146ms");
         assert_eq!(spoken_or_unknown(None), "unknown");
     }
 }

@@ -232,7 +232,7 @@ impl Simulation<'_> {
         let happened = numbers(&told).len();
         self.happened.fetch_add(happened, Ordering::Relaxed);
         let payload = outcome.err()?;
-        eprintln!("that was seed {seed}, with {happened} faults");
+        eprintln!("that was seed {seed}; faults: {happened}");
         // What is left of it may panic once more on its way out.
         drop(catch_unwind(AssertUnwindSafe(|| drop(app))));
         let message = payload

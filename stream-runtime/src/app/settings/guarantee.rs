@@ -1,5 +1,7 @@
 //! The processing guarantee as a setting.
 
+use std::fmt;
+
 use super::value::Value;
 
 /// How a program's results relate to its inputs.
@@ -25,9 +27,16 @@ impl Value for ProcessingGuarantee {
     }
 
     fn write(&self) -> String {
-        match self {
-            Self::AtLeastOnce => "at_least_once".to_owned(),
-            Self::ExactlyOnce => "exactly_once".to_owned(),
-        }
+        self.to_string()
+    }
+}
+
+/// As it is written in settings.
+impl fmt::Display for ProcessingGuarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtLeastOnce => "at_least_once",
+            Self::ExactlyOnce => "exactly_once",
+        })
     }
 }

@@ -3,6 +3,7 @@
 mod acting;
 mod crashes;
 mod pressure;
+mod rebalances;
 mod simulating;
 mod supervision;
 
