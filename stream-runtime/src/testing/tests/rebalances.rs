@@ -14,6 +14,22 @@ fn four(workers: usize) -> TestApp {
         .set("heartbeat_interval", "500ms")
 }
 
+const ALL: [&str; 5] = ["red", "green", "blue", "white", "black"];
+
+fn send_all(app: &mut TestApp) {
+    for word in ALL {
+        app.send(&WORDS, word, word);
+    }
+}
+
+/// Every word was counted so often, and put out as often.
+fn counted(app: &mut TestApp, times: u64) {
+    let seen = BTreeMap::from(app.table(&SEEN));
+    assert_eq!(seen.len(), ALL.len());
+    assert!(seen.values().all(|seen| *seen == times), "{seen:?}");
+    assert_eq!(app.outputs(&COUNTS).len() as u64, times * ALL.len() as u64);
+}
+
 /// Whether the broker takes neither records nor offsets, while groups go on.
 fn refuse(app: &mut TestApp, all: bool) {
     app.world().network.lock().behaviour.refuses = u32::from(all);
@@ -27,9 +43,7 @@ fn share_of(app: &mut TestApp, worker: usize) -> usize {
 fn partitions_are_given_back_in_time_though_nothing_can_be_committed() {
     let mut app = four(1).exactly_once();
     app.settle();
-    for word in ["red", "green", "blue", "white", "black"] {
-        app.send(&WORDS, word, word);
-    }
+    send_all(&mut app);
     refuse(&mut app, true);
     app.advance(seconds(1)).scale(2).advance(seconds(1));
     assert_eq!(share_of(&mut app, 0), 4, "it tries to commit");
@@ -38,33 +52,26 @@ fn partitions_are_given_back_in_time_though_nothing_can_be_committed() {
     assert_eq!(share_of(&mut app, 0), 2);
     refuse(&mut app, false);
     app.settle();
-    assert_eq!(app.outputs(&COUNTS).len(), 5);
-    assert_eq!(BTreeMap::from(app.table(&SEEN)).len(), 5);
+    counted(&mut app, 1);
 }
 
 #[test]
 fn what_waits_for_the_broker_when_partitions_are_lost_is_never_written() {
-    let mut app = four(2).seed(1);
+    let mut app = four(2);
+    send_all(&mut app);
     app.settle();
+    counted(&mut app, 1);
     refuse(&mut app, true);
-    let words = ["red", "green", "blue", "white", "black"];
-    for word in words {
-        app.send(&WORDS, word, word);
-    }
+    send_all(&mut app);
     app.advance(seconds(1)).cut_off(0, true);
     refuse(&mut app, false);
     app.advance(seconds(20));
     assert_eq!(share_of(&mut app, 1), 4, "worker 1 has everything");
-    assert_eq!(app.outputs(&COUNTS).len(), words.len());
+    counted(&mut app, 2);
     // It is not heard before it knows that it has lost its partitions.
     refuse(&mut app, true);
     app.cut_off(0, false).advance(seconds(5));
     refuse(&mut app, false);
     app.settle();
-    assert_eq!(app.outputs(&COUNTS).len(), words.len());
-    let seen = BTreeMap::from(app.table(&SEEN));
-    assert!(
-        seen.len() == words.len() && seen.values().all(|seen| *seen == 1),
-        "{seen:?}"
-    );
+    counted(&mut app, 2);
 }
