@@ -51,9 +51,10 @@ const ID: &str = "SPEED_ID";
 const DATADIR: &str = "SPEED_DATADIR";
 
 /// All of the throughput table, in its order.
-const CONTENDERS: [&str; 10] = [
+const CONTENDERS: [&str; 11] = [
     "loop",
     "program",
+    "program-100ms",
     "program-rocksdb",
     "loop-exactly-once-100ms",
     "program-exactly-once-100ms",

@@ -43,6 +43,8 @@ const TURN: Duration = Duration::from_millis(50);
 const PENDING_KEYS: usize = 200_000;
 /// The share of the commit interval that is at least between two commits of an idle thread.
 const IDLE_SHARE: u32 = 20;
+/// The share of the time that such a commit took that is at least between it and the next.
+const REST_SHARE: u32 = 4;
 /// The wait before a full producer is tried again.
 const PRODUCER_FULL: Duration = Duration::from_millis(1);
 /// How often stopped tasks are complained about.
@@ -581,7 +583,7 @@ impl Thread {
             self.commits += 1;
             let now = clock::now();
             let took = now.duration_since(self.commit_began);
-            self.rested_at = now + took.max(self.setup.commit_interval / IDLE_SHARE);
+            self.rested_at = now + (took / REST_SHARE).max(self.setup.commit_interval / IDLE_SHARE);
         }
         match stepped {
             Stepped::Still => Ok(false),
@@ -618,8 +620,8 @@ impl Thread {
     }
 
     /// When a thread that has nothing else to do commits, without waiting for the interval: with transactions, what
-    /// records came to is seen only then. There is as much time between such commits as they take, and a share of the
-    /// interval, so that brokers have time for others.
+    /// records came to is seen only then. There is a share of the time that such a commit takes, and of the
+    /// interval, between two of them, so that brokers have time for others.
     fn idle_commit_at(&self, busy: bool) -> Option<Instant> {
         let is_idle = self.output.is_transactional() && !busy;
         (is_idle && self.tasks.values().any(Task::has_moved_on)).then_some(self.rested_at)
