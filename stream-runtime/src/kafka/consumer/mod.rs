@@ -211,17 +211,18 @@ impl RdKafkaGroupConsumer {
     /// Has librdkafka take on what waited until it was known where it begins. Not while a rebalance waits, which
     /// librdkafka would take for answered.
     fn begin(&mut self) -> Result<()> {
+        if !self.inbox.rebalances.is_empty() || !self.positions.may_begin()? {
+            return Ok(());
+        }
+        // The protocol is asked of librdkafka's own thread.
         let cooperates = matches!(
             self.consumer().rebalance_protocol(),
             RebalanceProtocol::Cooperative
         );
-        if !self.inbox.rebalances.is_empty() || !cooperates || self.consumer().assignment_lost() {
+        if !cooperates || self.consumer().assignment_lost() {
             return Ok(());
         }
-        let known = self.positions.take_beginning(self.otherwise)?;
-        if known.is_empty() {
-            return Ok(());
-        }
+        let known = self.positions.take_beginning(self.otherwise);
         let list = list_from(known.iter().map(|(at, offset)| (at, *offset)));
         let places = known.into_iter().map(|(at, _)| at).collect::<Vec<_>>();
         self.consumer()

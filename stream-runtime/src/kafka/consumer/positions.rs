@@ -61,6 +61,12 @@ enum Target {
     At(StartOffset),
 }
 
+impl Waiting {
+    fn may_begin(&self) -> bool {
+        !self.taken_on && self.target != Target::Committed
+    }
+}
+
 impl Target {
     /// What librdkafka is told; `otherwise` where nothing is committed.
     fn offset(self, otherwise: Offset) -> Offset {
@@ -139,24 +145,26 @@ impl Positions {
                 .any(|at| at.partition == partition && *at.topic == *topic)
     }
 
-    /// Those that librdkafka is to take on now, with where they begin: `otherwise` where nothing is committed. They wait
-    /// no more.
+    /// Whether it is known of some where they begin that librdkafka has not taken on.
     ///
     /// # Errors
     /// When the group's offsets cannot be read.
-    pub(super) fn take_beginning(&mut self, otherwise: Offset) -> Result<Vec<(TopicPartition, Offset)>> {
+    pub(super) fn may_begin(&mut self) -> Result<bool> {
         if self.waiting.is_empty() {
-            return Ok(Vec::new());
+            return Ok(false);
         }
         self.learn()?;
-        let known = self
-            .waiting
-            .extract_if(|_, waiting| !waiting.taken_on && waiting.target != Target::Committed);
+        Ok(self.waiting.values().any(Waiting::may_begin))
+    }
+
+    /// Those, with where they begin: `otherwise` where nothing is committed. They wait no more.
+    pub(super) fn take_beginning(&mut self, otherwise: Offset) -> Vec<(TopicPartition, Offset)> {
+        let known = self.waiting.extract_if(|_, waiting| waiting.may_begin());
         let mut known: Vec<_> = known
             .map(|(at, waiting)| (at, waiting.target.offset(otherwise)))
             .collect();
         known.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(known)
+        known
     }
 
     /// Seeks in those that are to be read from elsewhere, as far as it can be done now.
@@ -296,14 +304,17 @@ mod tests {
         });
         positions.begin(&[one.clone(), two.clone()]);
         assert!(!positions.is_taken_on(&one) && positions.is_taken_on(&three));
-        let nobody_has_answered = positions.take_beginning(Offset::Beginning).expect("it is asked");
-        assert_eq!(nobody_has_answered, []);
+        assert!(
+            !positions.may_begin().expect("it is asked"),
+            "nobody has answered"
+        );
         // Sent elsewhere before it began.
         positions.seek(&[
             (one.clone(), StartOffset::At(7)),
             (three.clone(), StartOffset::At(8)),
         ]);
-        let known = positions.take_beginning(Offset::Beginning).expect("it is asked");
+        assert!(positions.may_begin().expect("it is asked"));
+        let known = positions.take_beginning(Offset::Beginning);
         assert_eq!(known, [(one.clone(), Offset::Offset(7))]);
         assert!(positions.is_taken_on(&one) && !positions.is_taken_on(&two) && positions.is_taken_on(&three));
         assert!(positions.hide("orders", 3) && !positions.hide("orders", 1));
