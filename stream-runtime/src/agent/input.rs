@@ -198,6 +198,7 @@ impl InputBuffer {
                 self.astray = Astray::Seen;
                 self.records.clear();
                 self.bytes.clear();
+                self.last = None;
             }
             None => {}
         }
@@ -322,6 +323,16 @@ mod tests {
             anew.pop();
             assert_eq!(anew.committable(), Some(1));
         }
+    }
+
+    #[test]
+    fn a_record_that_came_before_the_commit_was_known_is_kept_when_there_is_nothing_else() {
+        let mut buffer = InputBuffer::new("t".into(), 0);
+        buffer.push(record(0, None, None));
+        buffer.start_at(50);
+        assert_eq!((buffer.len(), buffer.take_astray()), (0, Some(50)));
+        buffer.push(record(0, None, None));
+        assert_eq!((buffer.len(), buffer.head_offset()), (1, Some(0)));
     }
 
     #[test]

@@ -209,7 +209,8 @@ impl RdKafkaGroupConsumer {
     }
 
     /// Has librdkafka take on what waited until it was known where it begins. Not while a rebalance waits, which
-    /// librdkafka would take for answered.
+    /// librdkafka would take for answered. One that is still on its way may be answered early by that: it changes nothing
+    /// about what is given back or comes, and a member that was put out is told by its name and generation.
     fn begin(&mut self) -> Result<()> {
         if !self.inbox.rebalances.is_empty() || !self.positions.may_begin()? {
             return Ok(());

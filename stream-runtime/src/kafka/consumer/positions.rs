@@ -113,9 +113,12 @@ impl Positions {
 
     fn set<'a>(&mut self, places: impl IntoIterator<Item = (&'a TopicPartition, Waiting)>) {
         for (at, waiting) in places {
+            if waiting.target == Target::Committed {
+                // A question that is under way may not be about this one, or be of before it was others'.
+                self.question = None;
+            }
             self.waiting.insert(at.clone(), waiting);
         }
-        self.question = None;
         self.again_at = None;
     }
 
