@@ -157,14 +157,21 @@ pub(crate) fn time_for(amount: f64, per_second: f64) -> Option<Duration> {
 pub(crate) fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs() + u64::from(duration.subsec_millis() >= 500);
     match seconds {
-        0 => format!("{}ms", duration.as_millis()),
-        1..60 => format!("{seconds}s"),
+        0..60 => format!("{seconds}s"),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h{:02}m", seconds / 3600, seconds % 3600 / 60),
     }
 }
 
-/// The same, and what is said where nobody knows.
+/// The same of what is over: below a second in milliseconds.
+pub(crate) fn spoken_closely(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{}ms", duration.as_millis()),
+        _ => spoken(duration),
+    }
+}
+
+/// As [`spoken`], and what is said where nobody knows.
 pub(crate) fn spoken_or_unknown(duration: Option<Duration>) -> String {
     duration.map_or_else(|| "unknown".to_owned(), spoken)
 }
@@ -279,10 +286,11 @@ mod tests {
         let said = [0, 12, 59, 60, 200, 3600, 3900, 90_000].map(|n| spoken(seconds(n)));
         assert_eq!(
             said,
-            ["0ms", "12s", "59s", "1m00s", "3m20s", "1h00m", "1h05m", "25h00m"]
+            ["0s", "12s", "59s", "1m00s", "3m20s", "1h00m", "1h05m", "25h00m"]
         );
         assert_eq!(spoken(Duration::from_millis(1600)), "2s");
-        assert_eq!(spoken(Duration::from_millis(146)), "146ms");
+        assert_eq!(spoken_closely(Duration::from_millis(1600)), "2s");
+        assert_eq!(spoken_closely(Duration::from_millis(146)), "146ms");
         assert_eq!(spoken_or_unknown(None), "unknown");
     }
 }

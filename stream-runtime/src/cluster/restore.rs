@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::last_found::LastFound;
 use super::plan::TaskId;
-use super::progress::{Pace, RestoreProgress, spoken, spoken_or_unknown};
+use super::progress::{Pace, RestoreProgress, spoken_closely, spoken_or_unknown};
 use crate::clock;
 use crate::error::Result;
 use crate::kafka::{Cluster, PartitionReader, RecordSink, StartOffset, TopicPartition};
@@ -441,7 +441,7 @@ impl RestoringShard {
             let rate = self.records as f64 / took.as_secs_f64().max(0.001);
             info!(
                 changelog = %self.at, records = self.records,
-                "restored in {} ({rate:.0}/s)", spoken(took)
+                "restored in {} ({rate:.0}/s)", spoken_closely(took)
             );
         }
     }
