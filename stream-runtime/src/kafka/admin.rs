@@ -76,7 +76,15 @@ impl RdKafkaAdmin {
     fn await_leaders(&self, created: &[&TopicSpec], end: Instant) -> Result<()> {
         loop {
             let remaining = end.saturating_duration_since(clock::now());
-            let metadata = self.metadata(remaining.max(CREATION_STEP))?;
+            if remaining.is_zero() {
+                return Ok(());
+            }
+            let metadata = match self.metadata(remaining) {
+                Ok(metadata) => metadata,
+                // They are there; a broker that has just made many may need longer to say where.
+                Err(_) if clock::now() >= end => return Ok(()),
+                Err(error) => return Err(error),
+            };
             let ready = created.iter().all(|spec| {
                 metadata.topics().iter().any(|topic| {
                     topic.name() == spec.name
@@ -84,7 +92,7 @@ impl RdKafkaAdmin {
                         && topic.partitions().iter().all(|partition| partition.leader() >= 0)
                 })
             });
-            if ready || remaining.is_zero() {
+            if ready {
                 return Ok(());
             }
             thread::sleep(CREATION_STEP);
@@ -349,6 +357,29 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         match future.as_mut().poll(&mut task) {
             Poll::Ready(value) => return value,
             Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::config::tests::settings;
+
+    #[test]
+    fn topics_that_were_made_are_made_though_the_broker_has_no_time_to_say_where() {
+        let nobody = "127.0.0.1:1";
+        let diagnostics = Arc::new(Diagnostics::new(nobody));
+        let admin = RdKafkaAdmin::new(&settings(nobody, "shop"), &diagnostics).expect("a client");
+        let spec = TopicSpec {
+            name: "orders".to_owned(),
+            partitions: 1000,
+            replication: None,
+            config: Vec::new(),
+        };
+        for left in [0, 30] {
+            let end = clock::now() + Duration::from_millis(left);
+            admin.await_leaders(&[&spec], end).expect("the time is over");
         }
     }
 }
