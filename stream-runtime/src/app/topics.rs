@@ -35,7 +35,8 @@ pub(super) fn ready(
     }
     let plan = wait_for_externals(topology, settings, admin, cancel)?;
     create_all(admin, &plan.create)?;
-    let complaints = complaints(admin, plan.check.iter().chain(&plan.create))?;
+    let counts = counts_on_broker(admin)?;
+    let complaints = complaints(admin, &counts, plan.check.iter().chain(&plan.create))?;
     if complaints.is_empty() {
         Ok(plan)
     } else {
@@ -77,7 +78,7 @@ fn wait_for_externals(
     let deadline = clock::now() + settings.startup_timeout;
     let mut mentioned: Option<Instant> = None;
     loop {
-        let plan = plan(topology, settings, admin)?;
+        let plan = plan(topology, settings, &counts_on_broker(admin)?)?;
         if plan.missing_external.is_empty() {
             return Ok(plan);
         }
@@ -116,9 +117,9 @@ fn counts_on_broker(admin: &dyn Admin) -> Result<BTreeMap<String, u32>> {
         .collect())
 }
 
-fn plan(topology: &Topology, settings: &Settings, admin: &dyn Admin) -> Result<TopicPlan> {
+fn plan(topology: &Topology, settings: &Settings, counts: &BTreeMap<String, u32>) -> Result<TopicPlan> {
     topology.plan(
-        &counts_on_broker(admin)?,
+        counts,
         &PlanDefaults {
             partitions: settings.partitions,
             replication: settings.replication,
@@ -133,7 +134,8 @@ pub(super) fn missing_externals(
     settings: &Settings,
     admin: &dyn Admin,
 ) -> Result<Vec<TopicSpec>> {
-    Ok(missing(topology, settings, &plan(topology, settings, admin)?))
+    let plan = plan(topology, settings, &counts_on_broker(admin)?)?;
+    Ok(missing(topology, settings, &plan))
 }
 
 fn missing(topology: &Topology, settings: &Settings, plan: &TopicPlan) -> Vec<TopicSpec> {
@@ -189,8 +191,11 @@ fn create_all(admin: &dyn Admin, specs: &[TopicSpec]) -> Result<Vec<CreateOutcom
 }
 
 /// What is wrong with those of these internal topics that exist.
-fn complaints<'a>(admin: &dyn Admin, specs: impl IntoIterator<Item = &'a TopicSpec>) -> Result<Vec<String>> {
-    let counts = counts_on_broker(admin)?;
+fn complaints<'a>(
+    admin: &dyn Admin,
+    counts: &BTreeMap<String, u32>,
+    specs: impl IntoIterator<Item = &'a TopicSpec>,
+) -> Result<Vec<String>> {
     let mut complaints = Vec::new();
     for spec in specs {
         if let Some(count) = counts.get(&spec.name) {
@@ -222,13 +227,14 @@ pub(crate) fn check_topics(
     settings: &Settings,
     admin: &dyn Admin,
 ) -> Result<TopicsReport> {
-    let plan = plan(topology, settings, admin)?;
+    let counts = counts_on_broker(admin)?;
+    let plan = plan(topology, settings, &counts)?;
     Ok(TopicsReport {
         missing: missing(topology, settings, &plan),
-        complaints: complaints(admin, &plan.check)?,
+        complaints: complaints(admin, &counts, &plan.check)?,
         to_create: plan.create,
         present: plan.check,
-        counts: counts_on_broker(admin)?,
+        counts,
     })
 }
 

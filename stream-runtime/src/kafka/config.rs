@@ -87,8 +87,8 @@ pub(super) fn reset_to(settings: &ClientSettings) -> Offset {
     match group_consumer(settings).get("auto.offset.reset") {
         Some("smallest" | "earliest" | "beginning") => Offset::Beginning,
         Some("largest" | "latest" | "end") => Offset::End,
-        // librdkafka looks, and says that there is nothing.
-        _ => Offset::Stored,
+        // librdkafka finds out by itself, and says that there is nothing.
+        _ => Offset::Invalid,
     }
 }
 

@@ -28,13 +28,21 @@ pub(super) fn list_from<'a>(
     list
 }
 
-/// Where to start, for librdkafka.
-pub(super) fn offset_of(start: StartOffset) -> Offset {
+/// Where to start, for librdkafka; `None` where that has to be asked of the group.
+pub(super) fn offset_of(start: StartOffset) -> Option<Offset> {
     match start {
-        StartOffset::Committed => Offset::Stored,
-        StartOffset::Beginning => Offset::Beginning,
-        StartOffset::At(offset) => Offset::Offset(offset.max(0)),
+        StartOffset::Committed => None,
+        StartOffset::Beginning => Some(Offset::Beginning),
+        StartOffset::At(offset) => Some(Offset::Offset(offset.max(0))),
     }
+}
+
+/// As many of these as it is known of where to start.
+pub(super) fn starts_of(
+    partitions: &[(TopicPartition, StartOffset)],
+) -> impl Iterator<Item = (&TopicPartition, Offset)> {
+    let starts = partitions.iter();
+    starts.filter_map(|(at, start)| Some((at, offset_of(*start)?)))
 }
 
 /// One list for librdkafka, with the offsets to commit.

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::context::Context;
 use super::diagnostics::Diagnostics;
-use super::lists::{list_from, list_of, named, offset_of};
+use super::lists::{list_from, list_of, named, starts_of};
 use super::native::{Event, EventQueue};
 use super::{ClientSettings, PartitionReader, RecordSink, StartOffset, TopicPartition, config};
 use crate::error::{Error, Result};
@@ -63,9 +63,8 @@ impl PartitionReader for RdKafkaPartitionReader {
                 "{place} is read outside the group, from no committed offset"
             )));
         }
-        let starts = partitions.iter().map(|(at, start)| (at, offset_of(*start)));
         self.consumer()
-            .incremental_assign(&list_from(starts))
+            .incremental_assign(&list_from(starts_of(partitions)))
             .map_err(|error| {
                 Error::broker(format!("{} cannot be read", named(places()))).with_source(error)
             })?;

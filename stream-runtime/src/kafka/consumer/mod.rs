@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer, RebalanceProtocol};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::Notify;
 
 use self::joining::Joining;
@@ -31,7 +31,7 @@ use self::verdict::{Committed, verdict};
 use super::committed::{CommittedOffsets, Question};
 use super::context::Context;
 use super::diagnostics::Diagnostics;
-use super::lists::{list_from, list_of, list_with, named, offset_of, shared_names};
+use super::lists::{list_from, list_of, list_with, named, shared_names, starts_of};
 use super::native::{Event, EventQueue};
 use super::{
     ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, GroupMembership, Rebalance, RecordSink,
@@ -56,8 +56,6 @@ pub(super) struct RdKafkaGroupConsumer {
     question: Option<Question>,
     answer: Option<Vec<Option<CommitOffset>>>,
     positions: Positions,
-    /// Where a partition begins of which nothing is committed.
-    otherwise: Offset,
     joining: Joining,
     settings: ClientSettings,
     diagnostics: Arc<Diagnostics>,
@@ -108,8 +106,7 @@ impl RdKafkaGroupConsumer {
             offsets: Arc::clone(offsets),
             question: None,
             answer: None,
-            positions: Positions::new(offsets, &wake),
-            otherwise: config::reset_to(settings),
+            positions: Positions::new(config::reset_to(settings), offsets, &wake),
             joining: Joining::Done,
             settings: settings.clone(),
             diagnostics: Arc::clone(diagnostics),
@@ -201,7 +198,9 @@ impl RdKafkaGroupConsumer {
             return;
         }
         let done = self
-            .begin()
+            .positions
+            .learn()
+            .and_then(|()| self.begin())
             .and_then(|()| self.positions.step(self.queue.client()));
         if let Err(error) = done {
             self.inbox.error.get_or_insert(error);
@@ -212,7 +211,7 @@ impl RdKafkaGroupConsumer {
     /// librdkafka would take for answered. One that is still on its way may be answered early by that: it changes nothing
     /// about what is given back or comes, and a member that was put out is told by its name and generation.
     fn begin(&mut self) -> Result<()> {
-        if !self.inbox.rebalances.is_empty() || !self.positions.may_begin()? {
+        if !self.inbox.rebalances.is_empty() || !self.positions.may_begin() {
             return Ok(());
         }
         // The protocol is asked of librdkafka's own thread.
@@ -223,7 +222,7 @@ impl RdKafkaGroupConsumer {
         if !cooperates || self.consumer().assignment_lost() {
             return Ok(());
         }
-        let known = self.positions.take_beginning(self.otherwise);
+        let known = self.positions.take_beginning();
         let list = list_from(known.iter().map(|(at, offset)| (at, *offset)));
         let places = known.into_iter().map(|(at, _)| at).collect::<Vec<_>>();
         self.consumer()
@@ -232,11 +231,11 @@ impl RdKafkaGroupConsumer {
         self.apply_pauses(&places)
     }
 
-    /// What librdkafka has of what is assigned.
-    fn taken_on(&self) -> Vec<TopicPartition> {
-        let assigned = self.assigned.iter();
-        assigned
-            .filter(|at| self.positions.is_taken_on(at))
+    /// Those of them that are assigned and that librdkafka has.
+    fn taken_on<'a>(&self, partitions: impl IntoIterator<Item = &'a TopicPartition>) -> Vec<TopicPartition> {
+        partitions
+            .into_iter()
+            .filter(|at| self.assigned.contains(at) && self.positions.is_taken_on(at))
             .cloned()
             .collect()
     }
@@ -246,7 +245,7 @@ impl RdKafkaGroupConsumer {
         let fresh = connect(&self.settings, &self.diagnostics, &self.wake)?;
         subscribe(&fresh, &self.topics)?;
         let old = std::mem::replace(&mut self.queue, fresh);
-        let assigned = self.taken_on();
+        let assigned = self.taken_on(&self.assigned);
         self.assigned.clear();
         self.paused.clear();
         self.positions.clear();
@@ -350,11 +349,8 @@ impl GroupConsumer for RdKafkaGroupConsumer {
 
     fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
         let places = partitions.iter().map(|(at, _)| at.clone()).collect::<Vec<_>>();
-        let is_known = |(_, start): &&(TopicPartition, StartOffset)| *start != StartOffset::Committed;
-        let starts = partitions.iter().filter(is_known);
-        let starts = starts.map(|(at, start)| (at, offset_of(*start)));
         self.consumer()
-            .incremental_assign(&list_from(starts))
+            .incremental_assign(&list_from(starts_of(partitions)))
             .map_err(|error| not_taken_on(&places, error))?;
         if let Some(Rebalance::Assign(_)) = self.inbox.rebalances.front() {
             self.inbox.rebalances.pop_front();
@@ -362,13 +358,8 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             self.membership = Membership::Current(member.map(|member| member.id().to_owned()));
         }
         self.assigned.extend(places.iter().cloned());
-        let (known, unknown): (Vec<_>, Vec<_>) = partitions.iter().partition(is_known);
-        let of =
-            |some: Vec<&(TopicPartition, StartOffset)>| some.into_iter().map(|(at, _)| at.clone()).collect();
-        let (known, unknown): (Vec<_>, Vec<_>) = (of(known), of(unknown));
-        self.positions.begin(&unknown);
-        self.positions.forget(&known);
-        self.apply_pauses(&known)
+        self.positions.assign(partitions);
+        self.apply_pauses(&self.taken_on(&places))
     }
 
     fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<()> {
@@ -380,19 +371,16 @@ impl GroupConsumer for RdKafkaGroupConsumer {
             }
             return self.renew();
         }
-        let known = partitions
-            .iter()
-            .filter(|at| self.assigned.contains(at) && self.positions.is_taken_on(at))
-            .collect::<Vec<_>>();
+        let known = self.taken_on(partitions);
         match self.consumer().rebalance_protocol() {
             RebalanceProtocol::Cooperative => {
-                let list = list_of(known.iter().copied());
+                let list = list_of(&known);
                 self.consumer().incremental_unassign(&list)
             }
             RebalanceProtocol::Eager | RebalanceProtocol::None => self.consumer().unassign(),
         }
         .map_err(|error| {
-            Error::broker(format!("the client did not give up {}", named(known))).with_source(error)
+            Error::broker(format!("the client did not give up {}", named(&known))).with_source(error)
         })?;
         if let Some(Rebalance::Revoke(_) | Rebalance::Lost(_)) = self.inbox.rebalances.front() {
             self.inbox.rebalances.pop_front();
@@ -411,14 +399,14 @@ impl GroupConsumer for RdKafkaGroupConsumer {
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         self.paused.extend(partitions.iter().cloned());
-        self.apply_pauses(&assigned_of(&self.assigned, partitions))
+        self.apply_pauses(&self.taken_on(partitions))
     }
 
     fn resume(&mut self, partitions: &[TopicPartition]) -> Result<()> {
         for at in partitions {
             self.paused.remove(at);
         }
-        self.apply_pauses(&assigned_of(&self.assigned, partitions))
+        self.apply_pauses(&self.taken_on(partitions))
     }
 
     fn commit(&mut self, offsets: &[CommitOffset]) -> Result<()> {
@@ -509,7 +497,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
 
 impl Drop for RdKafkaGroupConsumer {
     fn drop(&mut self) {
-        let assigned = self.taken_on();
+        let assigned = self.taken_on(&self.assigned);
         let waiting = match &self.membership {
             Membership::Expelled(waiting) => Some(waiting),
             Membership::Current(_) => self.inbox.rebalances.front(),
@@ -614,12 +602,4 @@ impl Inbox {
             | Event::Other => {}
         }
     }
-}
-
-fn assigned_of(assigned: &HashSet<TopicPartition>, partitions: &[TopicPartition]) -> Vec<TopicPartition> {
-    partitions
-        .iter()
-        .filter(|at| assigned.contains(at))
-        .cloned()
-        .collect()
 }

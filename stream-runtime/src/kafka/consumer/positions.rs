@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
@@ -27,7 +27,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::kafka::committed::{CommittedOffsets, Question};
 use crate::kafka::context::Context;
-use crate::kafka::lists::{named, offset_of};
+use crate::kafka::lists::{list_from, named, offset_of};
 use crate::kafka::{StartOffset, TopicPartition};
 
 /// How soon a seek is tried again.
@@ -41,84 +41,56 @@ pub(super) struct Positions {
     waiting: HashMap<TopicPartition, Waiting>,
     question: Option<(Vec<TopicPartition>, Question)>,
     again_at: Option<Instant>,
+    /// Where a partition is read from of which nothing is committed.
+    otherwise: Offset,
     offsets: Arc<CommittedOffsets>,
     wake: Arc<Notify>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
-    target: Target,
+    /// Where it is to be read from; `None` for where the group has committed, which is asked.
+    from: Option<Offset>,
     /// Whether librdkafka has it, and it is to be sought in.
     taken_on: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Target {
-    /// Where the group has committed, which is asked.
-    Committed,
-    /// The group has committed nothing.
-    Nothing,
-    At(StartOffset),
-}
-
-impl Waiting {
-    fn may_begin(&self) -> bool {
-        !self.taken_on && self.target != Target::Committed
-    }
-}
-
-impl Target {
-    /// What librdkafka is told; `otherwise` where nothing is committed.
-    fn offset(self, otherwise: Offset) -> Offset {
-        match self {
-            Self::At(start) => offset_of(start),
-            Self::Committed | Self::Nothing => otherwise,
-        }
-    }
-}
-
 impl Positions {
-    pub(super) fn new(offsets: &Arc<CommittedOffsets>, wake: &Arc<Notify>) -> Self {
+    pub(super) fn new(otherwise: Offset, offsets: &Arc<CommittedOffsets>, wake: &Arc<Notify>) -> Self {
         Self {
             waiting: HashMap::new(),
             question: None,
             again_at: None,
+            otherwise,
             offsets: Arc::clone(offsets),
             wake: Arc::clone(wake),
         }
     }
 
-    /// These begin where the group has committed, which is found out before librdkafka takes them on.
-    pub(super) fn begin(&mut self, partitions: &[TopicPartition]) {
-        let waiting = Waiting {
-            target: Target::Committed,
-            taken_on: false,
-        };
-        self.set(partitions.iter().map(|at| (at, waiting)));
+    /// These are the member's now. Those that begin where the group has committed wait until that is known, and
+    /// librdkafka takes on the others at once.
+    pub(super) fn assign(&mut self, partitions: &[(TopicPartition, StartOffset)]) {
+        for (at, start) in partitions {
+            match offset_of(*start) {
+                None => self.set(at, None, false),
+                Some(_) => drop(self.waiting.remove(at)),
+            }
+        }
     }
 
     /// These are read from elsewhere.
     pub(super) fn seek(&mut self, partitions: &[(TopicPartition, StartOffset)]) {
-        let places = partitions.iter().map(|(at, start)| {
-            let target = match start {
-                StartOffset::Committed => Target::Committed,
-                start => Target::At(*start),
-            };
-            let taken_on = self.is_taken_on(at);
-            (at, Waiting { target, taken_on })
-        });
-        let places: Vec<_> = places.collect();
-        self.set(places);
+        for (at, start) in partitions {
+            self.set(at, offset_of(*start), self.is_taken_on(at));
+        }
     }
 
-    fn set<'a>(&mut self, places: impl IntoIterator<Item = (&'a TopicPartition, Waiting)>) {
-        for (at, waiting) in places {
-            if waiting.target == Target::Committed {
-                // A question that is under way may not be about this one, or be of before it was others'.
-                self.question = None;
-            }
-            self.waiting.insert(at.clone(), waiting);
+    fn set(&mut self, at: &TopicPartition, from: Option<Offset>, taken_on: bool) {
+        if from.is_none() {
+            // A question that is under way may not be about this one, or be of before it was others'.
+            self.question = None;
         }
+        self.waiting.insert(at.clone(), Waiting { from, taken_on });
         self.again_at = None;
     }
 
@@ -127,7 +99,7 @@ impl Positions {
         self.waiting.get(at).is_none_or(|waiting| waiting.taken_on)
     }
 
-    /// They are given up, or taken on elsewhere.
+    /// They are given up.
     pub(super) fn forget(&mut self, partitions: &[TopicPartition]) {
         for at in partitions {
             self.waiting.remove(at);
@@ -149,22 +121,18 @@ impl Positions {
     }
 
     /// Whether it is known of some where they begin that librdkafka has not taken on.
-    ///
-    /// # Errors
-    /// When the group's offsets cannot be read.
-    pub(super) fn may_begin(&mut self) -> Result<bool> {
-        if self.waiting.is_empty() {
-            return Ok(false);
-        }
-        self.learn()?;
-        Ok(self.waiting.values().any(Waiting::may_begin))
+    pub(super) fn may_begin(&self) -> bool {
+        let mut waiting = self.waiting.values();
+        waiting.any(|waiting| !waiting.taken_on && waiting.from.is_some())
     }
 
-    /// Those, with where they begin: `otherwise` where nothing is committed. They wait no more.
-    pub(super) fn take_beginning(&mut self, otherwise: Offset) -> Vec<(TopicPartition, Offset)> {
-        let known = self.waiting.extract_if(|_, waiting| waiting.may_begin());
+    /// Those, with where they begin. They wait no more.
+    pub(super) fn take_beginning(&mut self) -> Vec<(TopicPartition, Offset)> {
+        let known = self
+            .waiting
+            .extract_if(|_, waiting| !waiting.taken_on && waiting.from.is_some());
         let mut known: Vec<_> = known
-            .map(|(at, waiting)| (at, waiting.target.offset(otherwise)))
+            .filter_map(|(at, waiting)| Some((at, waiting.from?)))
             .collect();
         known.sort_by(|(one, _), (other, _)| one.cmp(other));
         known
@@ -173,25 +141,14 @@ impl Positions {
     /// Seeks in those that are to be read from elsewhere, as far as it can be done now.
     ///
     /// # Errors
-    /// When the group's offsets cannot be read, or librdkafka refuses.
+    /// When librdkafka refuses.
     pub(super) fn step(&mut self, consumer: &BaseConsumer<Context>) -> Result<()> {
-        if self.waiting.is_empty() {
-            return Ok(());
-        }
-        self.learn()?;
         let now = clock::now();
-        if self.again_at.is_some_and(|at| now < at) {
+        if self.waiting.is_empty() || self.again_at.is_some_and(|at| now < at) {
             return Ok(());
         }
-        let mut list = TopicPartitionList::new();
-        for (at, waiting) in &self.waiting {
-            if waiting.taken_on && waiting.target != Target::Committed {
-                // An invalid offset is replaced as `auto.offset.reset` says.
-                let offset = waiting.target.offset(Offset::Invalid);
-                let set = list.add_partition(&at.topic, at.partition).set_offset(offset);
-                set.expect("these offsets can be represented");
-            }
-        }
+        let taken_on = self.waiting.iter().filter(|(_, waiting)| waiting.taken_on);
+        let list = list_from(taken_on.filter_map(|(at, waiting)| Some((at, waiting.from?))));
         if list.count() == 0 {
             return Ok(());
         }
@@ -216,29 +173,26 @@ impl Positions {
     }
 
     /// Asks for committed offsets that have to be known, and takes the answer.
-    fn learn(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub(super) fn learn(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
         if let Some((asked, question)) = &mut self.question {
             let Some(answer) = question.take() else {
                 return Ok(());
             };
             for (at, committed) in asked.iter().zip(answer?) {
-                if let Some(Waiting {
-                    target: target @ Target::Committed,
-                    ..
-                }) = self.waiting.get_mut(at)
-                {
-                    *target = match committed {
-                        Some(found) => Target::At(StartOffset::At(found.offset)),
-                        None => Target::Nothing,
-                    };
+                if let Some(waiting) = self.waiting.get_mut(at) {
+                    let found = committed.map_or(self.otherwise, |found| Offset::Offset(found.offset));
+                    waiting.from.get_or_insert(found);
                 }
             }
             self.question = None;
         }
-        let unknown = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| waiting.target == Target::Committed);
+        let unknown = self.waiting.iter().filter(|(_, waiting)| waiting.from.is_none());
         let unknown = unknown.map(|(at, _)| at.clone()).collect::<Vec<_>>();
         if !unknown.is_empty() {
             let question = self.offsets.ask(&unknown, &self.wake)?;
@@ -281,7 +235,7 @@ mod tests {
     fn records_are_held_back_until_a_seek_is_taken_on_or_forgotten() {
         let diagnostics = Arc::new(Diagnostics::new("localhost:9092"));
         let offsets = CommittedOffsets::new(&settings("localhost:9092", "shop"), &diagnostics);
-        let mut positions = Positions::new(&Arc::new(offsets), &Arc::new(Notify::new()));
+        let mut positions = Positions::new(Offset::Beginning, &Arc::new(offsets), &Arc::new(Notify::new()));
         let [one, two] = [1, 2].map(|partition| TopicPartition {
             topic: Arc::from("orders"),
             partition,
@@ -300,24 +254,26 @@ mod tests {
     fn a_partition_is_taken_on_once_it_is_known_where_it_begins() {
         let diagnostics = Arc::new(Diagnostics::new("localhost:9092"));
         let offsets = CommittedOffsets::new(&settings("localhost:9092", "shop"), &diagnostics);
-        let mut positions = Positions::new(&Arc::new(offsets), &Arc::new(Notify::new()));
+        let mut positions = Positions::new(Offset::Beginning, &Arc::new(offsets), &Arc::new(Notify::new()));
         let [one, two, three] = [1, 2, 3].map(|partition| TopicPartition {
             topic: Arc::from("orders"),
             partition,
         });
-        positions.begin(&[one.clone(), two.clone()]);
+        positions.assign(&[
+            (one.clone(), StartOffset::Committed),
+            (two.clone(), StartOffset::Committed),
+            (three.clone(), StartOffset::Beginning),
+        ]);
+        positions.learn().expect("it is asked");
         assert!(!positions.is_taken_on(&one) && positions.is_taken_on(&three));
-        assert!(
-            !positions.may_begin().expect("it is asked"),
-            "nobody has answered"
-        );
+        assert!(!positions.may_begin(), "nobody has answered");
         // Sent elsewhere before it began.
         positions.seek(&[
             (one.clone(), StartOffset::At(7)),
             (three.clone(), StartOffset::At(8)),
         ]);
-        assert!(positions.may_begin().expect("it is asked"));
-        let known = positions.take_beginning(Offset::Beginning);
+        assert!(positions.may_begin());
+        let known = positions.take_beginning();
         assert_eq!(known, [(one.clone(), Offset::Offset(7))]);
         assert!(positions.is_taken_on(&one) && !positions.is_taken_on(&two) && positions.is_taken_on(&three));
         assert!(positions.hide("orders", 3) && !positions.hide("orders", 1));

@@ -1,10 +1,10 @@
 //! What a test does to a program, call by call.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::catch_unwind;
 
-use super::{COUNTS, SEEN, WORDS, app, count, seconds};
+use super::{COUNTS, SEEN, WORDS, app, counted, four, seconds, send_all, shares};
 use crate::partition_of;
 use crate::prelude::*;
 use crate::testing::{FaultKind, Faults, TestApp};
@@ -59,33 +59,16 @@ fn a_worker_that_faults_have_ended_starts_when_the_test_lets_the_broker_come_bac
     assert_eq!(app.table(&SEEN).get("red"), Some(&1));
 }
 
-/// How many tasks each worker runs.
-fn shares(app: &mut TestApp) -> Vec<usize> {
-    app.running_tasks().iter().map(Vec::len).collect()
-}
-
-/// Two workers that share four partitions, under exactly-once, with a short session.
+/// Two workers that share four partitions, under exactly-once.
 fn pair() -> TestApp {
-    TestApp::new()
-        .agents([count::agent()])
-        .workers(2)
-        .exactly_once()
-        .set("session_timeout", "6s")
-        .set("heartbeat_interval", "500ms")
+    four(2).exactly_once()
 }
 
 /// Sends every word once more and settles; each has come so often by then.
 fn counts_all(app: &mut TestApp, times: u64) {
-    for word in ["red", "green", "blue", "white", "black"] {
-        app.send(&WORDS, word, word);
-    }
+    send_all(app);
     app.settle();
-    let seen = BTreeMap::from(app.table(&SEEN));
-    assert!(
-        seen.len() == 5 && seen.values().all(|seen| *seen == times),
-        "{seen:?}"
-    );
-    assert_eq!(app.outputs(&COUNTS).len() as u64, 5 * times);
+    counted(app, times);
 }
 
 #[test]

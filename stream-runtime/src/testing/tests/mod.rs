@@ -7,6 +7,7 @@ mod rebalances;
 mod simulating;
 mod supervision;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::prelude::*;
@@ -36,6 +37,37 @@ async fn count(word: Event<String, String>) -> u64 {
 /// One worker with one partition, which nothing happens to.
 fn app() -> TestApp {
     TestApp::new().agents([count::agent()]).partition_count(1)
+}
+
+/// Four partitions, and a group that notices soon who is gone.
+fn four(workers: usize) -> TestApp {
+    TestApp::new()
+        .agents([count::agent()])
+        .workers(workers)
+        .set("session_timeout", "6s")
+        .set("heartbeat_interval", "500ms")
+}
+
+/// How many tasks each worker runs.
+fn shares(app: &mut TestApp) -> Vec<usize> {
+    app.running_tasks().iter().map(Vec::len).collect()
+}
+
+/// Sends every word once.
+fn send_all(app: &mut TestApp) {
+    for word in ["red", "green", "blue", "white", "black"] {
+        app.send(&WORDS, word, word);
+    }
+}
+
+/// Each of them was counted so often, and put out as often.
+fn counted(app: &mut TestApp, times: u64) {
+    let seen = BTreeMap::from(app.table(&SEEN));
+    assert!(
+        seen.len() == 5 && seen.values().all(|seen| *seen == times),
+        "{seen:?}"
+    );
+    assert_eq!(app.outputs(&COUNTS).len() as u64, 5 * times);
 }
 
 fn seconds(seconds: u64) -> Duration {

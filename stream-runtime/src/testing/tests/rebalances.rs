@@ -1,42 +1,11 @@
 //! Partitions that move while the broker takes nothing.
 
-use std::collections::BTreeMap;
-
-use super::{COUNTS, SEEN, WORDS, count, seconds};
+use super::{counted, four, seconds, send_all, shares};
 use crate::testing::TestApp;
-
-/// Four partitions, and a group that notices soon who is gone.
-fn four(workers: usize) -> TestApp {
-    TestApp::new()
-        .agents([count::agent()])
-        .workers(workers)
-        .set("session_timeout", "6s")
-        .set("heartbeat_interval", "500ms")
-}
-
-const ALL: [&str; 5] = ["red", "green", "blue", "white", "black"];
-
-fn send_all(app: &mut TestApp) {
-    for word in ALL {
-        app.send(&WORDS, word, word);
-    }
-}
-
-/// Every word was counted so often, and put out as often.
-fn counted(app: &mut TestApp, times: u64) {
-    let seen = BTreeMap::from(app.table(&SEEN));
-    assert_eq!(seen.len(), ALL.len());
-    assert!(seen.values().all(|seen| *seen == times), "{seen:?}");
-    assert_eq!(app.outputs(&COUNTS).len() as u64, times * ALL.len() as u64);
-}
 
 /// Whether the broker takes neither records nor offsets, while groups go on.
 fn refuse(app: &mut TestApp, all: bool) {
     app.world().network.lock().behaviour.refuses = u32::from(all);
-}
-
-fn share_of(app: &mut TestApp, worker: usize) -> usize {
-    app.running_tasks()[worker].len()
 }
 
 #[test]
@@ -46,10 +15,10 @@ fn partitions_are_given_back_in_time_though_nothing_can_be_committed() {
     send_all(&mut app);
     refuse(&mut app, true);
     app.advance(seconds(1)).scale(2).advance(seconds(1));
-    assert_eq!(share_of(&mut app, 0), 4, "it tries to commit");
+    assert_eq!(shares(&mut app)[0], 4, "it tries to commit");
     // Half of the session's time is for that.
     app.advance(seconds(4));
-    assert_eq!(share_of(&mut app, 0), 2);
+    assert_eq!(shares(&mut app)[0], 2);
     refuse(&mut app, false);
     app.settle();
     counted(&mut app, 1);
@@ -66,7 +35,7 @@ fn what_waits_for_the_broker_when_partitions_are_lost_is_never_written() {
     app.advance(seconds(1)).cut_off(0, true);
     refuse(&mut app, false);
     app.advance(seconds(20));
-    assert_eq!(share_of(&mut app, 1), 4, "worker 1 has everything");
+    assert_eq!(shares(&mut app)[1], 4, "worker 1 has everything");
     counted(&mut app, 2);
     // It is not heard before it knows that it has lost its partitions.
     refuse(&mut app, true);
