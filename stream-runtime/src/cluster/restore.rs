@@ -382,7 +382,6 @@ impl RestoringShard {
             table: self.table,
             key,
             value,
-            timestamp: self.tail.oldest.unwrap_or_default(),
         }
     }
 
@@ -490,7 +489,6 @@ impl RecordSink for Shards<'_> {
             table: shard.table,
             key,
             value: record.value,
-            timestamp: record.timestamp,
         };
         if shard.until.is_none_or(|until| record.offset < until) {
             shard.batch.push(write);

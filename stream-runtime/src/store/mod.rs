@@ -122,7 +122,6 @@ struct WriteEntry {
     start: usize,
     key: usize,
     value: Option<usize>,
-    timestamp: i64,
 }
 
 /// One write of a [`Batch`].
@@ -132,8 +131,6 @@ pub(crate) struct Write<'a> {
     pub key: &'a [u8],
     /// `None` deletes.
     pub value: Option<&'a [u8]>,
-    /// The event time of the record that wrote last, in milliseconds since the Unix epoch.
-    pub timestamp: i64,
 }
 
 impl Batch {
@@ -141,7 +138,6 @@ impl Batch {
     pub(crate) fn push_with<E>(
         &mut self,
         table: usize,
-        timestamp: i64,
         key: impl FnOnce(&mut Vec<u8>),
         value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
     ) -> Result<(), E> {
@@ -160,7 +156,6 @@ impl Batch {
             start,
             key: middle - start,
             value: present.then(|| self.bytes.len() - middle),
-            timestamp,
         });
         Ok(())
     }
@@ -169,7 +164,6 @@ impl Batch {
     pub(crate) fn push(&mut self, write: Write<'_>) {
         let appended = self.push_with::<std::convert::Infallible>(
             write.table,
-            write.timestamp,
             |bytes| bytes.extend_from_slice(write.key),
             |bytes| {
                 bytes.extend_from_slice(write.value.unwrap_or_default());
@@ -208,7 +202,6 @@ impl Batch {
                 table: write.table,
                 key: &self.bytes[write.start..middle],
                 value: write.value.map(|length| &self.bytes[middle..middle + length]),
-                timestamp: write.timestamp,
             }
         })
     }

@@ -30,12 +30,7 @@ pub(super) fn open(stores: &dyn Stores, names: &[&str]) -> Result<Box<dyn Store>
 }
 
 pub(super) fn put(batch: &mut Batch, table: usize, key: &[u8], value: Option<&[u8]>) {
-    batch.push(Write {
-        table,
-        key,
-        value,
-        timestamp: 0,
-    });
+    batch.push(Write { table, key, value });
 }
 
 pub(super) fn get(store: &dyn Store, table: usize, key: &[u8]) -> Option<Vec<u8>> {

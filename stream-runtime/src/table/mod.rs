@@ -100,7 +100,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Table<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        self.on_shard(|shard, _| shard.with(key, read))
+        self.on_shard(|shard| shard.with(key, read))
     }
 
     /// Whether `key` has a value.
@@ -119,7 +119,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Table<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        self.on_shard(|shard, timestamp| shard.update(key, timestamp, change))
+        self.on_shard(|shard| shard.update(key, change))
     }
 
     /// Sets the value of `key`.
@@ -128,7 +128,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Table<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        self.on_shard(|shard, timestamp| shard.replace(key, timestamp, Some(value)));
+        self.on_shard(|shard| shard.replace(key, Some(value)));
     }
 
     /// Removes `key`; gives the value it had. The changelog gets a tombstone.
@@ -137,15 +137,15 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Table<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        self.on_shard(|shard, timestamp| shard.replace(key, timestamp, None))
+        self.on_shard(|shard| shard.replace(key, None))
     }
 
     /// All entries of this shard in the order of their keys: a copy, taken now.
     pub fn entries(&'static self) -> Vec<(K, V)> {
-        self.on_shard(|shard, _| shard.entries())
+        self.on_shard(|shard| shard.entries())
     }
 
-    fn on_shard<R>(&'static self, call: impl FnOnce(&Shard<K, V>, i64) -> R) -> R {
+    fn on_shard<R>(&'static self, call: impl FnOnce(&Shard<K, V>) -> R) -> R {
         let mut call = Some(call);
         let mut run = |task: &TaskContext| {
             let shard = task.shard(&self.def).unwrap_or_else(|| self.open_detached(task));
@@ -154,7 +154,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Table<K, V> {
                 .downcast_ref()
                 .expect("a shard has the types of the table it was found by");
             let call = call.take().expect("called once");
-            call(shard, task.timestamp().unwrap_or_else(crate::clock::wall_millis))
+            call(shard)
         };
         match with_current(&mut run) {
             Some(result) => result,

@@ -9,6 +9,7 @@ use std::borrow::Borrow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash};
+use std::num::NonZeroU32;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::{fmt, mem};
@@ -86,8 +87,8 @@ struct Overlay<K, V> {
     /// Indices into `entries`, by the hash of their keys.
     index: HashTable<usize>,
     entries: Vec<Entry<K, V>>,
-    /// The entries that the agent at the open record wrote.
-    touched: Vec<usize>,
+    /// What was there before the agent at the open record wrote.
+    touched: Vec<(usize, Before<V>)>,
     /// What was there before agents wrote that are done with the open record, in the order of the writes.
     earlier: Vec<(usize, Before<V>)>,
     /// Entries that became dirty; what was undone is still in it, and may be in it twice.
@@ -98,22 +99,20 @@ struct Overlay<K, V> {
     key_bytes: Vec<u8>,
 }
 
+/// As small as can be: tables have millions of them, and finding one costs as many cache lines as it takes.
 struct Entry<K, V> {
     key: K,
     /// `None` where the key has no value.
     value: Option<V>,
     /// Differs from the store.
     dirty: bool,
-    /// The event time of the last write.
-    timestamp: i64,
-    /// What was there before the agent at the open record wrote this entry, if it did.
-    before: Option<Before<V>>,
+    /// Its place in [`Overlay::touched`], if the agent at the open record wrote it.
+    touched: Option<NonZeroU32>,
 }
 
 struct Before<V> {
     value: Option<V>,
     dirty: bool,
-    timestamp: i64,
 }
 
 impl<K, V> fmt::Debug for Shard<K, V> {
@@ -154,26 +153,26 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
         read(found.and_then(|at| overlay.entries[at].value.as_ref()))
     }
 
-    pub(super) fn update<Q, R>(&self, key: &Q, timestamp: i64, change: impl FnOnce(&mut V) -> R) -> R
+    pub(super) fn update<Q, R>(&self, key: &Q, change: impl FnOnce(&mut V) -> R) -> R
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let mut overlay = self.borrow();
         let at = self.locate(&mut overlay, key);
-        overlay.touch(at, timestamp);
+        overlay.touch(at);
         let value = &mut overlay.entries[at].value;
         change(value.get_or_insert_with(self.table.default))
     }
 
-    pub(super) fn replace<Q>(&self, key: &Q, timestamp: i64, value: Option<V>) -> Option<V>
+    pub(super) fn replace<Q>(&self, key: &Q, value: Option<V>) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
         let mut overlay = self.borrow();
         let at = self.locate(&mut overlay, key);
-        overlay.touch(at, timestamp);
+        overlay.touch(at);
         mem::replace(&mut overlay.entries[at].value, value)
     }
 
@@ -292,8 +291,7 @@ impl<K: TableKey, V> Overlay<K, V> {
             key,
             value,
             dirty: false,
-            timestamp: 0,
-            before: None,
+            touched: None,
         });
         let (entries, hasher) = (&self.entries, &self.hasher);
         self.index
@@ -302,25 +300,26 @@ impl<K: TableKey, V> Overlay<K, V> {
     }
 
     /// Notes that the agent at the open record is about to write entry `at`.
-    fn touch(&mut self, at: usize, timestamp: i64)
+    fn touch(&mut self, at: usize)
     where
         V: Clone,
     {
         let entry = &mut self.entries[at];
-        if entry.before.is_none() {
-            entry.before = Some(Before {
-                value: entry.value.clone(),
-                dirty: entry.dirty,
-                timestamp: entry.timestamp,
-            });
-            self.touched.push(at);
+        if entry.touched.is_none() {
+            self.touched.push((
+                at,
+                Before {
+                    value: entry.value.clone(),
+                    dirty: entry.dirty,
+                },
+            ));
+            entry.touched = u32::try_from(self.touched.len()).ok().and_then(NonZeroU32::new);
         }
         if !entry.dirty {
             entry.dirty = true;
             self.dirty.push(at);
             self.staged += 1;
         }
-        entry.timestamp = timestamp;
     }
 
     fn restore(&mut self, at: usize, before: Before<V>) {
@@ -330,7 +329,6 @@ impl<K: TableKey, V> Overlay<K, V> {
         }
         entry.value = before.value;
         entry.dirty = before.dirty;
-        entry.timestamp = before.timestamp;
     }
 
     /// Drops the entries that are as the store has them, unless there are so few that they are worth keeping.
@@ -340,7 +338,7 @@ impl<K: TableKey, V> Overlay<K, V> {
         }
         let mut kept = vec![false; self.entries.len()];
         for (at, entry) in self.entries.iter().enumerate() {
-            kept[at] = entry.dirty || entry.before.is_some();
+            kept[at] = entry.dirty || entry.touched.is_some();
         }
         for (at, _) in &self.earlier {
             kept[*at] = true;
@@ -357,10 +355,8 @@ impl<K: TableKey, V> Overlay<K, V> {
             kept[at - 1]
         });
         self.dirty.retain(|at| kept[*at]);
-        for at in self.dirty.iter_mut().chain(&mut self.touched) {
-            *at = moved[*at];
-        }
-        for (at, _) in &mut self.earlier {
+        let written = self.touched.iter_mut().chain(&mut self.earlier);
+        for at in self.dirty.iter_mut().chain(written.map(|(at, _)| at)) {
             *at = moved[*at];
         }
         self.index.clear();
@@ -372,10 +368,9 @@ impl<K: TableKey, V> Overlay<K, V> {
     }
 
     fn undo_agent(&mut self) {
-        while let Some(at) = self.touched.pop() {
-            if let Some(before) = self.entries[at].before.take() {
-                self.restore(at, before);
-            }
+        while let Some((at, before)) = self.touched.pop() {
+            self.entries[at].touched = None;
+            self.restore(at, before);
         }
     }
 }
@@ -396,16 +391,16 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
 
     fn seal_agent(&self) {
         let overlay = &mut *self.borrow();
-        for at in overlay.touched.drain(..) {
-            let before = overlay.entries[at].before.take();
-            overlay.earlier.extend(before.map(|before| (at, before)));
+        for (at, _) in &overlay.touched {
+            overlay.entries[*at].touched = None;
         }
+        overlay.earlier.append(&mut overlay.touched);
     }
 
     fn seal_record(&self) {
         let overlay = &mut *self.borrow();
-        for at in overlay.touched.drain(..) {
-            overlay.entries[at].before = None;
+        for (at, _) in overlay.touched.drain(..) {
+            overlay.entries[at].touched = None;
         }
         overlay.earlier.clear();
     }
@@ -443,26 +438,32 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
             )));
         };
         let mut dirty = mem::take(&mut overlay.dirty);
+        let Overlay {
+            entries,
+            touched,
+            earlier,
+            ..
+        } = overlay;
         let mut error = None;
         dirty.retain(|&at| {
-            let entry = &overlay.entries[at];
+            let entry = &mut entries[at];
             if !entry.dirty || error.is_some() {
                 return false;
             }
-            // What the open record has written since is not part of the cut.
-            let earlier = overlay.earlier.iter().position(|(entry, _)| *entry == at);
-            let left = match earlier {
-                Some(earlier) => Some(&overlay.earlier[earlier].1),
-                None => entry.before.as_ref(),
+            // What the open record has written since is not part of the cut. Agents that are done with it came first.
+            let before = match (earlier.iter().position(|(entry, _)| *entry == at), entry.touched) {
+                (Some(place), _) => Some(&mut earlier[place].1),
+                (None, Some(place)) => Some(&mut touched[place.get() as usize - 1].1),
+                (None, None) => None,
             };
-            let (value, timestamp, changed) = match left {
-                Some(before) => (&before.value, before.timestamp, before.dirty),
-                None => (&entry.value, entry.timestamp, true),
+            let is_written = before.is_some();
+            let (value, dirty) = match before {
+                Some(before) => (&before.value, &mut before.dirty),
+                None => (&entry.value, &mut entry.dirty),
             };
-            if changed {
+            if mem::take(dirty) {
                 let encoded = batch.push_with(
                     *table,
-                    timestamp,
                     |bytes| entry.key.encode_key(bytes),
                     |bytes| match value {
                         None => Ok(false),
@@ -471,15 +472,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
                 );
                 error = encoded.err().map(|error| (at, error));
             }
-            match (earlier, &mut overlay.entries[at].before) {
-                (Some(earlier), _) => overlay.earlier[earlier].1.dirty = false,
-                (None, Some(before)) => before.dirty = false,
-                (None, None) => {
-                    overlay.entries[at].dirty = false;
-                    return false;
-                }
-            }
-            true
+            is_written
         });
         if let Some((at, error)) = error {
             return Err(Error::codec(format!(
@@ -554,12 +547,12 @@ mod tests {
     fn a_value_that_is_null_is_there_and_a_removed_key_is_not() {
         let store = Rc::new(MemoryStore::new(1));
         let shard = over(&store);
-        shard.replace("none", 0, Some(None));
-        shard.replace("some", 0, Some(Some(7)));
-        shard.replace("gone", 0, Some(Some(8)));
+        shard.replace("none", Some(None));
+        shard.replace("some", Some(Some(7)));
+        shard.replace("gone", Some(Some(8)));
         shard.seal_record();
         commit(&shard, &store);
-        shard.replace("gone", 0, None);
+        shard.replace("gone", None);
         shard.seal_record();
         commit(&shard, &store);
         let fresh = over(&store);
@@ -575,10 +568,10 @@ mod tests {
     fn a_failed_record_is_undone_and_only_what_was_sealed_is_staged() {
         let store = Rc::new(MemoryStore::new(1));
         let shard = over(&store);
-        shard.replace("a", 0, Some(Some(1)));
+        shard.replace("a", Some(Some(1)));
         shard.seal_record();
-        shard.update("a", 0, |value| *value = Some(2));
-        shard.replace("b", 0, Some(Some(3)));
+        shard.update("a", |value| *value = Some(2));
+        shard.replace("b", Some(Some(3)));
         shard.undo_record();
         assert_eq!(shard.staged(), 1);
         commit(&shard, &store);
@@ -624,7 +617,7 @@ mod tests {
         shard.attach(Rc::new(Unreadable), 0);
         let calls: [&dyn Fn(); 3] = [
             &|| shard.with("a", |_| ()),
-            &|| shard.update("a", 0, |value| *value = Some(1)),
+            &|| shard.update("a", |value| *value = Some(1)),
             &|| drop(shard.entries()),
         ];
         for call in calls {
@@ -648,7 +641,7 @@ mod tests {
                 bytes.push(NULL_VALUE_FORMAT);
                 Ok::<_, CodecError>(true)
             };
-            batch.push_with(0, 0, key, value).expect("encodes");
+            batch.push_with(0, key, value).expect("encodes");
         }
         store.apply(&batch).expect("applies");
         let shard = over(&store);
@@ -669,14 +662,14 @@ mod tests {
     fn a_commit_amid_an_open_record_leaves_out_what_that_record_wrote() {
         let store = Rc::new(MemoryStore::new(1));
         let shard = over(&store);
-        shard.replace("a", 0, Some(Some(1)));
+        shard.replace("a", Some(Some(1)));
         shard.seal_record();
         // The first agent of the open record is done with it, the second is at it.
-        shard.replace("a", 0, Some(Some(2)));
-        shard.replace("b", 0, Some(Some(3)));
+        shard.replace("a", Some(Some(2)));
+        shard.replace("b", Some(Some(3)));
         shard.seal_agent();
-        shard.replace("a", 0, Some(Some(4)));
-        shard.replace("c", 0, Some(Some(5)));
+        shard.replace("a", Some(Some(4)));
+        shard.replace("c", Some(Some(5)));
         commit(&shard, &store);
         assert_eq!(entries_in(&store), [("a".to_owned(), Some(1))]);
         assert_eq!(shard.staged(), 3);
@@ -695,9 +688,9 @@ mod tests {
     fn a_record_that_is_given_up_after_a_commit_leaves_what_was_committed() {
         let store = Rc::new(MemoryStore::new(1));
         let shard = over(&store);
-        shard.replace("a", 0, Some(Some(1)));
+        shard.replace("a", Some(Some(1)));
         shard.seal_record();
-        shard.replace("a", 0, Some(Some(2)));
+        shard.replace("a", Some(Some(2)));
         commit(&shard, &store);
         shard.undo_record();
         assert_eq!(shard.staged(), 0);
@@ -710,12 +703,12 @@ mod tests {
     fn what_finished_records_change_while_a_batch_is_on_its_way_is_in_the_next() {
         let store = Rc::new(MemoryStore::new(1));
         let shard = over(&store);
-        shard.replace("a", 0, Some(Some(1)));
-        shard.replace("b", 0, Some(Some(1)));
+        shard.replace("a", Some(Some(1)));
+        shard.replace("b", Some(Some(1)));
         shard.seal_record();
         let mut batch = Batch::default();
         shard.stage_into(&mut batch).expect("encodes");
-        shard.replace("a", 0, Some(Some(2)));
+        shard.replace("a", Some(Some(2)));
         shard.seal_record();
         store.apply(&batch).expect("applies");
         shard.stored();
@@ -732,15 +725,15 @@ mod tests {
         let store = Rc::new(MemoryStore::new(1));
         let shard = over(&store);
         for n in 0..=CACHED_ENTRIES as u64 {
-            shard.replace(&n.to_string(), 0, Some(Some(n)));
+            shard.replace(&n.to_string(), Some(Some(n)));
         }
         shard.seal_record();
         let mut batch = Batch::default();
         shard.stage_into(&mut batch).expect("encodes");
-        shard.replace("7", 0, Some(Some(70)));
+        shard.replace("7", Some(Some(70)));
         shard.seal_record();
-        shard.replace("8", 0, Some(Some(80)));
-        shard.replace("new", 0, Some(Some(90)));
+        shard.replace("8", Some(Some(80)));
+        shard.replace("new", Some(Some(90)));
         store.apply(&batch).expect("applies");
         shard.stored();
         assert_eq!(shard.borrow().entries.len(), 3);

@@ -167,7 +167,6 @@ impl Follower {
             table: self.table,
             key,
             value: record.value,
-            timestamp: record.timestamp,
         };
         if self.cut.is_some_and(|cut| record.offset < cut) {
             self.batch.push(write);
@@ -236,7 +235,6 @@ struct Held {
 #[derive(Debug)]
 struct HeldRecord {
     offset: i64,
-    timestamp: i64,
     key: usize,
     value: Option<usize>,
 }
@@ -253,7 +251,6 @@ impl Held {
         self.bytes.extend_from_slice(write.value.unwrap_or_default());
         self.records.push_back(HeldRecord {
             offset,
-            timestamp: write.timestamp,
             key: write.key.len(),
             value: write.value.map(<[u8]>::len),
         });
@@ -267,7 +264,6 @@ impl Held {
             table,
             key,
             value: record.value.map(|_| value),
-            timestamp: record.timestamp,
         })
     }
 

@@ -60,8 +60,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What was written in one layer: value and timestamp of each key.
-type Layer = BTreeMap<String, (Option<Value>, i64)>;
+/// What was written in one layer.
+type Layer = BTreeMap<String, Option<Value>>;
 
 /// The layers, lowest first.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Model {
 
     fn get(&self, key: &str) -> Option<Value> {
         let written = self.layers().rev().find_map(|layer| layer.get(key));
-        written.map_or_else(|| self.store.get(key).copied(), |(value, _)| *value)
+        written.map_or_else(|| self.store.get(key).copied(), |value| *value)
     }
 
     fn entries(&self) -> Vec<(String, Value)> {
@@ -112,7 +112,7 @@ impl Model {
 }
 
 fn write_into(entries: &mut BTreeMap<String, Value>, layer: &Layer) {
-    for (key, (value, _)) in layer {
+    for (key, value) in layer {
         match value {
             Some(value) => drop(entries.insert(key.clone(), *value)),
             None => drop(entries.remove(key)),
@@ -132,14 +132,14 @@ fn bytes_of(value: Value) -> Vec<u8> {
 }
 
 /// A layer as it is encoded.
-type Written = BTreeMap<String, (Option<Vec<u8>>, i64)>;
+type Written = BTreeMap<String, Option<Vec<u8>>>;
 
 /// The writes of a batch by key; each key at most once.
 fn layer_of(batch: &Batch) -> Result<Written, TestCaseError> {
     let mut layer = BTreeMap::new();
     for write in batch.writes() {
         let key = String::from_utf8(write.key.to_vec()).expect("it is the key's text");
-        let written = (write.value.map(<[u8]>::to_vec), write.timestamp);
+        let written = write.value.map(<[u8]>::to_vec);
         prop_assert_eq!(write.table, 0);
         prop_assert!(layer.insert(key.clone(), written).is_none(), "{key:?} twice");
     }
@@ -167,7 +167,6 @@ fn follow(store: &Rc<dyn Store>, steps: Vec<Step>) -> Result<(), TestCaseError> 
     let mut shard = attached();
     let mut model = Model::default();
     let mut batch = Batch::default();
-    // Each write has a time of its own.
     for (now, step) in (0..).zip(steps) {
         match step {
             Step::Get(key) => {
@@ -176,17 +175,17 @@ fn follow(store: &Rc<dyn Store>, steps: Vec<Step>) -> Result<(), TestCaseError> 
             Step::Update(key, more) => {
                 let before = model.get(&key).unwrap_or_default();
                 let after = Some(before.unwrap_or_default() + more);
-                let seen = shard.update(key.as_str(), now, |value| mem::replace(value, after));
+                let seen = shard.update(key.as_str(), |value| mem::replace(value, after));
                 prop_assert_eq!(seen, before);
-                model.open.insert(key, (Some(after), now));
+                model.open.insert(key, Some(after));
             }
             Step::Set(key, value) => {
-                prop_assert_eq!(shard.replace(key.as_str(), now, Some(value)), model.get(&key));
-                model.open.insert(key, (Some(value), now));
+                prop_assert_eq!(shard.replace(key.as_str(), Some(value)), model.get(&key));
+                model.open.insert(key, Some(value));
             }
             Step::Remove(key) => {
-                prop_assert_eq!(shard.replace(key.as_str(), now, None), model.get(&key));
-                model.open.insert(key, (None, now));
+                prop_assert_eq!(shard.replace(key.as_str(), None), model.get(&key));
+                model.open.insert(key, None);
             }
             Step::Scan => prop_assert_eq!(shard.entries(), model.entries()),
             Step::SealAgent => {
@@ -215,7 +214,7 @@ fn follow(store: &Rc<dyn Store>, steps: Vec<Step>) -> Result<(), TestCaseError> 
                 let staged = mem::take(&mut model.staged);
                 let expected: Written = staged
                     .iter()
-                    .map(|(key, (value, at))| (key.clone(), (value.map(bytes_of), *at)))
+                    .map(|(key, value)| (key.clone(), value.map(bytes_of)))
                     .collect();
                 prop_assert_eq!(layer_of(&batch)?, expected);
                 model.on_its_way = Some(staged);
