@@ -649,7 +649,8 @@ impl Thread {
         let next_commit = self
             .idle_commit
             .map_or(self.next_commit, |at| at.min(self.next_commit));
-        let commit_at = Some(next_commit).filter(|_| self.commit.is_none());
+        let commit_at = Some(next_commit)
+            .filter(|_| self.commit.is_none() && self.tasks.values().any(Task::has_uncommitted));
         let tick = self.setup.cluster.looks_every();
         [
             self.retry_at,
