@@ -22,10 +22,10 @@ mod restore;
 mod routes;
 pub(crate) mod standby;
 pub(crate) mod status;
-mod task;
+pub(crate) mod task;
 #[cfg(test)]
 mod tests;
 pub(crate) mod thread;
-mod turn;
+pub(crate) mod turn;
 mod waker;
 pub(crate) mod watchdog;

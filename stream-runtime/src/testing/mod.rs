@@ -34,6 +34,8 @@ mod driver;
 #[cfg(feature = "testing")]
 mod faults;
 #[cfg(feature = "testing")]
+mod one_task;
+#[cfg(feature = "testing")]
 mod random;
 #[cfg(feature = "testing")]
 mod simulate;
@@ -51,6 +53,9 @@ use crate::record::topic::Topic;
 pub use app::{TableView, TestApp, TestRecord};
 #[cfg(feature = "testing")]
 pub use faults::{FaultKind, Faults};
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use one_task::OneTask;
 #[cfg(feature = "testing")]
 pub use random::Random;
 #[cfg(feature = "testing")]

@@ -1,4 +1,5 @@
-//! How much memory a piece of code takes at most: the test program counts what each of its threads allocates.
+//! How much memory a piece of code takes at most, and how often: the test program counts what each of its threads
+//! allocates.
 
 #![allow(
     unsafe_code,
@@ -16,6 +17,7 @@ static ALLOCATOR: Counting = Counting;
 thread_local! {
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static MOST: Cell<isize> = const { Cell::new(0) };
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The most bytes that this thread had more than at the beginning while `act` ran.
@@ -26,7 +28,15 @@ pub(super) fn most_during(act: impl FnOnce()) -> usize {
     usize::try_from(MOST.get() - before).unwrap_or(0)
 }
 
+/// How often this thread allocated, or moved what it had, while `act` ran.
+pub(crate) fn allocations_during(act: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    act();
+    ALLOCATIONS.get() - before
+}
+
 fn count(change: isize) {
+    ALLOCATIONS.set(ALLOCATIONS.get() + usize::from(change > 0));
     let live = LIVE.get() + change;
     LIVE.set(live);
     MOST.set(MOST.get().max(live));
@@ -73,4 +83,16 @@ fn the_most_is_counted_and_not_what_is_left() {
         drop(std::hint::black_box(grown));
     });
     assert!((50_000..60_000).contains(&most), "{most}");
+}
+
+#[test]
+fn allocations_are_counted_and_not_their_ends() {
+    let kept = vec![0_u8; 10];
+    let allocations = allocations_during(|| {
+        drop(std::hint::black_box(kept));
+        for size in 1..=7 {
+            drop(std::hint::black_box(Vec::<u8>::with_capacity(size)));
+        }
+    });
+    assert_eq!(allocations, 7);
 }

@@ -1,5 +1,5 @@
 //! What tests all over the crate share, and tests of several modules at once.
 
 pub(crate) mod fuzz;
-mod memory;
+pub(crate) mod memory;
 pub(crate) mod property;

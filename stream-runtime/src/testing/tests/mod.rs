@@ -1,6 +1,7 @@
 //! What tests of programs may rely on: the driver, faults and simulations, with a program as small as can be.
 
 mod acting;
+mod allocations;
 mod crashes;
 mod pressure;
 mod rebalances;
