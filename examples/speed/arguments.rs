@@ -20,6 +20,10 @@ pub(crate) fn number(name: &str, default: u64) -> Outcome<u64> {
     }
 }
 
+pub(crate) fn flag(name: &str) -> bool {
+    std::env::args().any(|argument| argument == name)
+}
+
 pub(crate) fn broker() -> String {
     std::env::var(BROKER).unwrap_or_default()
 }

@@ -6,6 +6,7 @@
 //! cargo run --release --features rocksdb --example speed -- keys
 //! cargo run --release --features rocksdb --example speed -- partitions
 //! cargo run --release --features rocksdb --example speed -- agents
+//! cargo run --release --features rocksdb --example speed -- backlog
 //! ```
 //!
 //! Starts an Apache Kafka of its own (`tests/kafka/run`; `--broker HOST:PORT` takes another, whose topics
@@ -19,11 +20,13 @@
 //!
 //! - `--records 2000000`, `--users 100000`, `--partitions 4`, `--rounds 3`
 //! - `--only NAME,NAME`: these contenders alone; the first is what the others are compared with
+//! - `--floors`: says of each ratio whether it is below what was reached before, less some slack
 //! - `--set name=value`: a setting for the programs, as often as wanted
 
 mod arguments;
 mod by_hand;
 mod cluster;
+mod floors;
 mod job;
 mod latency;
 mod many;
@@ -51,9 +54,10 @@ const ID: &str = "SPEED_ID";
 const DATADIR: &str = "SPEED_DATADIR";
 
 /// All of the throughput table, in its order.
-const CONTENDERS: [&str; 11] = [
+const CONTENDERS: [&str; 12] = [
     "loop",
     "program",
+    "program-2-threads",
     "program-100ms",
     "program-rocksdb",
     "loop-exactly-once-100ms",
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
             Some("keys") => scale::keys(),
             Some("partitions") => scale::partitions(),
             Some("agents") => scale::agents(),
+            Some("backlog") => scale::backlog(),
             _ => compare(),
         },
     };
@@ -112,6 +117,9 @@ fn contend(role: &str) -> Outcome {
     set("commit_interval", commit_every);
     if has("rocksdb") {
         set("store", "rocksdb://");
+    }
+    if has("2-threads") {
+        set("threads", "2");
     }
     if has("exactly-once") {
         set("processing_guarantee", "exactly_once");
@@ -189,15 +197,29 @@ fn compare() -> Outcome {
         "\n{:36} {:>27} {:>15} {:>6} {:>8} {:>6}",
         "", "records/s", "CPU s/M", "MiB", "ratio", "CPU"
     );
+    let base_of = |name: &str| match name.contains("copy") && contenders.contains(&"loop-copy") {
+        true => "loop-copy",
+        false => contenders[0],
+    };
     for name in &contenders {
-        let base = if name.contains("copy") && contenders.contains(&"loop-copy") {
-            "loop-copy"
-        } else {
-            contenders[0]
-        };
-        tell(name, &results[name], &results[base]);
+        tell(name, &results[name], &results[base_of(name)]);
+    }
+    if arguments::flag("--floors") {
+        println!();
+        for name in &contenders {
+            let ratio = ratio(&results[name], &results[base_of(name)], |run| {
+                run.records_per_second
+            });
+            floors::tell(name, ratio);
+        }
     }
     Ok(())
+}
+
+/// The median of the ratios of runs of the same round.
+fn ratio(runs: &[Measured], base: &[Measured], figure: fn(&Measured) -> f64) -> f64 {
+    let pairs = runs.iter().zip(base);
+    Spread::of(pairs.map(|(run, base)| figure(run) / figure(base))).median
 }
 
 fn tell(name: &str, runs: &[Measured], base: &[Measured]) {
@@ -205,13 +227,6 @@ fn tell(name: &str, runs: &[Measured], base: &[Measured]) {
     let speed = spread(|run| run.records_per_second);
     let cpu = spread(|run| run.cpu_seconds_per_million);
     let memory = spread(|run| run.mebibytes);
-    let ratio = |figure: fn(&Measured) -> f64| {
-        let pairs = runs
-            .iter()
-            .zip(base)
-            .map(|(run, base)| figure(run) / figure(base));
-        Spread::of(pairs).median
-    };
     println!(
         "{name:36} {:9.0} ({:7.0}-{:7.0}) {:5.2} ({:4.2}-{:4.2}) {:6.0} {:7.2}x {:5.2}x",
         speed.median,
@@ -221,8 +236,8 @@ fn tell(name: &str, runs: &[Measured], base: &[Measured]) {
         cpu.lowest,
         cpu.highest,
         memory.highest,
-        ratio(|run| run.records_per_second),
-        ratio(|run| run.cpu_seconds_per_million),
+        ratio(runs, base, |run| run.records_per_second),
+        ratio(runs, base, |run| run.cpu_seconds_per_million),
     );
 }
 

@@ -1,4 +1,5 @@
-//! What keys cost on the disk, and what partitions and agents cost: idle, and while records come.
+//! What keys cost on the disk, what partitions and agents cost, idle and while records come, and what a backlog does to
+//! memory.
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
@@ -10,6 +11,8 @@ use crate::{Outcome, Run, arguments, by_hand, many, payments};
 
 /// How long an idle process is watched.
 const IDLE: Duration = Duration::from_secs(10);
+/// So few that the table is soon as large as it gets.
+const BACKLOG_USERS: u64 = 10_000;
 
 /// The keyed count over tables of more and more keys, on the disk. The tables are filled first.
 pub(crate) fn keys() -> Outcome {
@@ -80,6 +83,34 @@ pub(crate) fn agents() -> Outcome {
             by_hand::delivered(&producer);
             Ok(())
         })?;
+        run.clean(&cluster)?;
+    }
+    Ok(())
+}
+
+/// The keyed count over longer and longer backlogs, of as many users: memory is to stay where it is.
+pub(crate) fn backlog() -> Outcome {
+    let most = arguments::number("--most", 1_000_000)?;
+    let cluster = Cluster::reach()?;
+    println!(
+        "{:>10} {:>10} {:>10} {:>9}",
+        "records", "seconds", "records/s", "peak MiB"
+    );
+    for records in [1, 1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
+        if records > most {
+            break;
+        }
+        let run = Run::new("program", records).with("--records", records);
+        cluster.recreate(&[("speed-input", 4), ("speed-output", 4)])?;
+        let expected = cluster.feed(payments::payments(records, BACKLOG_USERS))?;
+        let measured = Measured::heard(&run.to_its_end(&cluster)?).ok_or("it was not measured")?;
+        cluster.check_totals(4, &expected)?;
+        println!(
+            "{records:10} {:10.2} {:10.0} {:9.0}",
+            records as f64 / measured.records_per_second,
+            measured.records_per_second,
+            measured.mebibytes
+        );
         run.clean(&cluster)?;
     }
     Ok(())
