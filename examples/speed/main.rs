@@ -20,7 +20,7 @@
 //!
 //! - `--records 2000000`, `--users 100000`, `--partitions 4`, `--rounds 3`
 //! - `--only NAME,NAME`: these contenders alone; the first is what the others are compared with
-//! - `--floors`: says of each ratio whether it is below what was reached before, less some slack
+//! - `--floors`: says of each ratio to the loop whether it is below what was reached before, less some slack
 //! - `--set name=value`: a setting for the programs, as often as wanted
 
 mod arguments;
@@ -204,7 +204,7 @@ fn compare() -> Outcome {
     for name in &contenders {
         tell(name, &results[name], &results[base_of(name)]);
     }
-    if arguments::flag("--floors") {
+    if arguments::flag("--floors") && contenders[0] == "loop" {
         println!();
         for name in &contenders {
             let ratio = ratio(&results[name], &results[base_of(name)], |run| {

@@ -1,8 +1,8 @@
 //! What a record costs between its arrival and the producer, by what its agent does with it:
 //! `cargo bench -p stream-runtime --features testing`.
 //!
-//! One task on one thread: decoding, the agent, its table and its sends, without the clients of Kafka. That none of it
-//! allocates is a test (`testing/tests/allocations.rs`).
+//! One task on one thread: decoding, the agent, its table and its sends, without the clients of Kafka. That nothing is
+//! allocated but what the agent takes and makes is a test (`testing/tests/allocations.rs`).
 
 use std::time::{Duration, Instant};
 

@@ -365,7 +365,7 @@ mod tests {
 
     /// The broker that does not answer is one that has no time to.
     #[test]
-    fn topics_that_were_made_are_awaited_no_longer_than_there_is_time() {
+    fn the_leaders_of_new_topics_are_awaited_as_long_as_there_is_time_and_no_error_ends_that() {
         let nobody = "127.0.0.1:1";
         let diagnostics = Arc::new(Diagnostics::new(nobody));
         let admin = RdKafkaAdmin::new(&settings(nobody, "shop"), &diagnostics).expect("a client");

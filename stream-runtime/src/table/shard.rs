@@ -106,7 +106,7 @@ struct Entry<K, V> {
     value: Option<V>,
     /// Differs from the store.
     dirty: bool,
-    /// Its place in [`Overlay::touched`], if the agent at the open record wrote it.
+    /// Its place in [`Overlay::touched`], counted from 1, if the agent at the open record wrote it.
     touched: Option<NonZeroU32>,
 }
 
@@ -313,7 +313,8 @@ impl<K: TableKey, V> Overlay<K, V> {
                     dirty: entry.dirty,
                 },
             ));
-            entry.touched = u32::try_from(self.touched.len()).ok().and_then(NonZeroU32::new);
+            let place = u32::try_from(self.touched.len()).ok().and_then(NonZeroU32::new);
+            entry.touched = Some(place.expect("one record writes fewer keys than would fill 100 GiB"));
         }
         if !entry.dirty {
             entry.dirty = true;

@@ -24,7 +24,6 @@ const BUDGET: usize = 2_000;
 const TURN: Duration = Duration::from_millis(50);
 
 /// Partition 0 of the only sub-topology of a program, over a store in memory. Its changelogs and its sends go nowhere.
-#[doc(hidden)]
 pub struct OneTask {
     task: Task,
     blueprint: Blueprint,
@@ -118,7 +117,7 @@ impl OneTask {
         }
     }
 
-    /// Commits what was processed, as a thread does; gives how many keys had changed.
+    /// Commits what was processed; gives how many keys had changed.
     ///
     /// # Errors
     /// When a value does not encode.

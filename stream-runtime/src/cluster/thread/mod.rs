@@ -335,8 +335,14 @@ impl Thread {
             if busy {
                 // Timers and sockets of agents get their turn.
                 tokio::task::yield_now().await;
-            } else {
-                let _ = tokio::time::timeout(self.idle_for(), self.wake.notified()).await;
+                continue;
+            }
+            let had_uncommitted = self.has_uncommitted();
+            let _ = tokio::time::timeout(self.idle_for(), self.wake.notified()).await;
+            let now = clock::now();
+            if !had_uncommitted && now >= self.next_commit {
+                // The interval counts from when there is something again.
+                self.next_commit = now + self.setup.commit_interval;
             }
         }
     }
@@ -600,6 +606,10 @@ impl Thread {
         self.tasks.values().map(Task::pending).sum()
     }
 
+    fn has_uncommitted(&self) -> bool {
+        self.tasks.values().any(Task::has_uncommitted)
+    }
+
     /// Begins a commit when one is due and everything that was sent is with the producer.
     fn begin_commit(&mut self, busy: bool) -> Result<()> {
         let now = clock::now();
@@ -649,8 +659,7 @@ impl Thread {
         let next_commit = self
             .idle_commit
             .map_or(self.next_commit, |at| at.min(self.next_commit));
-        let commit_at = Some(next_commit)
-            .filter(|_| self.commit.is_none() && self.tasks.values().any(Task::has_uncommitted));
+        let commit_at = Some(next_commit).filter(|_| self.commit.is_none() && self.has_uncommitted());
         let tick = self.setup.cluster.looks_every();
         [
             self.retry_at,
