@@ -129,7 +129,10 @@ impl Worker {
     /// Waits for its end in order.
     pub(crate) fn stopped(&mut self) {
         let status = self.end();
-        assert!(status.success(), "{}", self.failed(status));
+        // One that was asked before it could listen has not begun anything, nor said anything.
+        let unheard =
+            status.signal() == Some(15) && fs::metadata(self.file("err")).is_ok_and(|said| said.len() == 0);
+        assert!(status.success() || unheard, "{}", self.failed(status));
     }
 
     /// Waits for its end, whatever it is.
