@@ -337,10 +337,10 @@ impl Thread {
                 tokio::task::yield_now().await;
                 continue;
             }
-            let had_uncommitted = self.has_uncommitted();
-            let _ = tokio::time::timeout(self.idle_for(), self.wake.notified()).await;
+            let has_uncommitted = self.tasks.values().any(Task::has_uncommitted);
+            let _ = tokio::time::timeout(self.idle_for(has_uncommitted), self.wake.notified()).await;
             let now = clock::now();
-            if !had_uncommitted && now >= self.next_commit {
+            if !has_uncommitted && now >= self.next_commit {
                 // The interval counts from when there is something again.
                 self.next_commit = now + self.setup.commit_interval;
             }
@@ -606,10 +606,6 @@ impl Thread {
         self.tasks.values().map(Task::pending).sum()
     }
 
-    fn has_uncommitted(&self) -> bool {
-        self.tasks.values().any(Task::has_uncommitted)
-    }
-
     /// Begins a commit when one is due and everything that was sent is with the producer.
     fn begin_commit(&mut self, busy: bool) -> Result<()> {
         let now = clock::now();
@@ -654,12 +650,12 @@ impl Thread {
         false
     }
 
-    fn idle_for(&self) -> Duration {
+    fn idle_for(&self, has_uncommitted: bool) -> Duration {
         let now = clock::now();
         let next_commit = self
             .idle_commit
             .map_or(self.next_commit, |at| at.min(self.next_commit));
-        let commit_at = Some(next_commit).filter(|_| self.commit.is_none() && self.has_uncommitted());
+        let commit_at = Some(next_commit).filter(|_| self.commit.is_none() && has_uncommitted);
         let tick = self.setup.cluster.looks_every();
         [
             self.retry_at,
