@@ -339,7 +339,8 @@ pub(crate) trait Admin: Send + Sync {
     /// These topics, or all; those that do not exist are left out.
     fn topics(&self, names: Option<&[String]>, timeout: Duration) -> Result<Vec<TopicDescription>>;
 
-    /// Creates topics; one outcome each, in order. Those that are created have leaders when this returns.
+    /// Creates topics; one outcome each, in order. Those that are created have leaders when this returns, unless the
+    /// time was over before.
     fn create_topics(&self, topics: &[TopicSpec], timeout: Duration) -> Result<Vec<CreateOutcome>>;
 
     /// What tells each topic from another one that had or will have its name; `None` where there is no such topic
