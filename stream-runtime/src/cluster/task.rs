@@ -577,12 +577,14 @@ impl Task {
         self.moved_on && self.is_ready()
     }
 
-    /// Whether finished records have done what is not committed.
+    /// Whether finished records have done what is not committed, or the restore of its tables found what is to be
+    /// overwritten.
     pub(crate) fn has_uncommitted(&self) -> bool {
         let now = clock::now();
         self.is_ready()
             && (self.has_unsent()
                 || self.staged() > 0
+                || !self.repair.is_empty()
                 || (0..self.committed.len()).any(|input| self.offset_due(input, now).is_some()))
     }
 
