@@ -85,6 +85,7 @@ impl Agent<'_> {
         let location = paths::location();
         let form = self.inputs.form;
         let sinks = self.output.sink_paths();
+        let takes_headers = self.inputs.take_headers();
         let start = self.start();
         quote! {
             #AgentParts {
@@ -97,6 +98,7 @@ impl Agent<'_> {
                 mentions: &[#(#mentions),*],
                 tables: &[#(|| #tables.def()),*],
                 on_error: #policy,
+                takes_headers: #takes_headers,
                 start: |__start| #start,
             }
         }

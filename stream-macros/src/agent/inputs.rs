@@ -111,6 +111,12 @@ impl<'a> Inputs<'a> {
         self.value
     }
 
+    /// Whether what the agent is given has the headers of its records.
+    pub(super) fn take_headers(&self) -> bool {
+        let has_them = |role: &Role<'_>| matches!(role, Role::Headers | Role::Event(..));
+        self.roles.iter().any(has_them)
+    }
+
     /// The type of the topic's keys, where an argument says it.
     pub(super) fn key(&self) -> Option<&'a Type> {
         self.roles.iter().find_map(|role| match role {

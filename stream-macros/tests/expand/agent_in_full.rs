@@ -64,6 +64,7 @@ impl price {
                 max_backoff: ::core::time::Duration::from_millis(60000u64),
                 then: ::stream_runtime::__private::Verdict::Skip,
             },
+            takes_headers: true,
             start: |__start| ::stream_runtime::__private::run_record(
                 __start,
                 |__record| ::core::result::Result::Ok((

@@ -74,6 +74,7 @@ impl count {
                 max_backoff: ::core::time::Duration::from_millis(60000u64),
                 then: ::stream_runtime::__private::Verdict::Stop,
             },
+            takes_headers: false,
             start: |__start| ::stream_runtime::__private::run_record(
                 __start,
                 |__record| ::core::result::Result::Ok((

@@ -48,6 +48,7 @@ impl keep_red {
                 max_backoff: ::core::time::Duration::from_millis(60000u64),
                 then: ::stream_runtime::__private::Verdict::Stop,
             },
+            takes_headers: false,
             start: |__start| ::stream_runtime::__private::run_stream(
                 __start,
                 |__record| __record.value(keep_red::topic()),

@@ -53,6 +53,7 @@ impl ship {
                     &__DEAD_LETTERS
                 }),
             },
+            takes_headers: false,
             start: |__start| ::stream_runtime::__private::run_record(
                 __start,
                 |__record| ::core::result::Result::Ok((__record.value(ship::topic())?,)),

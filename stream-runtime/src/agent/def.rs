@@ -31,6 +31,8 @@ pub struct AgentDef {
     pub tables: &'static [fn() -> &'static TableDef],
     /// What happens when it fails.
     pub on_error: OnError,
+    /// Whether it is given the headers of its records, alone or with the rest of an event.
+    pub takes_headers: bool,
     /// Makes one instance.
     pub(crate) start: fn(AgentStart) -> AgentFuture,
 }
@@ -48,6 +50,7 @@ pub struct AgentParts {
     pub mentions: &'static [&'static str],
     pub tables: &'static [fn() -> &'static TableDef],
     pub on_error: OnError,
+    pub takes_headers: bool,
     pub start: fn(AgentStart) -> AgentFuture,
 }
 
@@ -64,8 +67,14 @@ impl AgentDef {
             mentions: parts.mentions,
             tables: parts.tables,
             on_error: parts.on_error,
+            takes_headers: parts.takes_headers,
             start: parts.start,
         }
+    }
+
+    /// Whether the headers of its records are ever looked at: dead letters keep them.
+    pub(crate) fn needs_headers(&self) -> bool {
+        self.takes_headers || self.on_error.then.dead_letters().is_some()
     }
 }
 
@@ -164,6 +173,44 @@ impl OnError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::codecs::Auto;
+    use crate::record::topic::{Topic, TopicOptions};
+
+    const HERE: Location = Location {
+        file: "src/main.rs",
+        line: 1,
+        module: "shop",
+    };
+    static LOST: Topic<String, String> = Topic::__new::<Auto, Auto>(TopicOptions::named("lost", HERE));
+
+    #[test]
+    fn headers_are_needed_by_who_takes_them_and_for_dead_letters() {
+        let needs = |takes_headers, then| {
+            let parts = AgentParts {
+                name: "pass",
+                doc: "",
+                location: HERE,
+                form: Form::Record,
+                input: || LOST.def(),
+                sinks: &[],
+                mentions: &[],
+                tables: &[],
+                on_error: OnError {
+                    then,
+                    ..OnError::DEFAULT
+                },
+                takes_headers,
+                start: |_| Box::pin(async { Ok(()) }),
+            };
+            AgentDef::__new(parts).needs_headers()
+        };
+        let lost = Verdict::DeadLetter(|| LOST.def());
+        assert_eq!(
+            (needs(false, Verdict::Stop), needs(false, Verdict::Skip)),
+            (false, false)
+        );
+        assert_eq!((needs(true, Verdict::Stop), needs(false, lost)), (true, true));
+    }
 
     #[test]
     fn waits_double_up_to_the_longest() {

@@ -57,6 +57,7 @@ const PLAIN: AgentParts = AgentParts {
     mentions: &[],
     tables: &[],
     on_error: OnError::DEFAULT,
+    takes_headers: false,
     start: |_| Box::pin(async { Ok(()) }),
 };
 static FILTER: AgentDef = AgentDef::__new(AgentParts {

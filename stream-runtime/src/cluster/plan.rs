@@ -132,6 +132,12 @@ impl Blueprints {
         self.get(task).inputs.iter().map(at).collect()
     }
 
+    /// Whether the headers of some record are ever looked at.
+    pub(crate) fn need_headers(&self) -> bool {
+        let mut agents = self.0.iter().flat_map(|blueprint| &blueprint.agents);
+        agents.any(|(agent, _)| agent.needs_headers())
+    }
+
     /// Every changelog.
     pub(crate) fn changelogs(&self) -> Vec<Arc<str>> {
         let tables = self.0.iter().flat_map(|blueprint| &blueprint.tables);

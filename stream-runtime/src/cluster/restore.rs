@@ -452,6 +452,10 @@ struct Nothing;
 impl RecordSink for Nothing {
     fn record(&mut self, _: RecordRef<'_>) {}
 
+    fn wants_headers(&self) -> bool {
+        false
+    }
+
     fn out_of_range(&mut self, _: &str, _: i32) -> bool {
         true
     }
@@ -498,6 +502,10 @@ impl RecordSink for Shards<'_> {
             let oldest = shard.tail.oldest.get_or_insert(record.timestamp);
             *oldest = record.timestamp.min(*oldest);
         }
+    }
+
+    fn wants_headers(&self) -> bool {
+        false
     }
 
     fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {

@@ -24,10 +24,11 @@ const ENOUGH_BYTES: usize = 1 << 20;
 const ENOUGH_RECORDS: usize = 2_000;
 
 /// The buffers of a thread's tasks.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Routes {
     routes: Vec<Route>,
     last: LastFound,
+    wants_headers: bool,
 }
 
 #[derive(Debug)]
@@ -49,6 +50,14 @@ impl Route {
 }
 
 impl Routes {
+    pub(crate) fn new(wants_headers: bool) -> Self {
+        Self {
+            routes: Vec::new(),
+            last: LastFound::default(),
+            wants_headers,
+        }
+    }
+
     pub(crate) fn add(&mut self, task: &Rc<TaskContext>) {
         for (input, buffer) in task.inputs.iter().enumerate() {
             let buffer = buffer.borrow();
@@ -123,6 +132,10 @@ impl RecordSink for Routes {
         if let Some(buffer) = self.find(record.topic, record.partition) {
             buffer.borrow_mut().push(record);
         }
+    }
+
+    fn wants_headers(&self) -> bool {
+        self.wants_headers
     }
 
     fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {

@@ -172,7 +172,7 @@ fn is_below(waiting: &VecDeque<(i64, usize)>, share: usize) -> bool {
 fn records_find_their_buffers_and_full_ones_are_paused_until_they_are_half_empty() {
     let value = vec![7; 4 << 20];
     holds_for_share(4, vec(step(), 0..40), |steps| {
-        let mut routes = Routes::default();
+        let mut routes = Routes::new(true);
         let mut consumer = Client::default();
         let mut tasks: BTreeMap<i32, (Rc<TaskContext>, Waiting)> = BTreeMap::new();
         let mut paused: BTreeSet<TopicPartition> = BTreeSet::new();
@@ -262,7 +262,7 @@ fn records_find_their_buffers_and_full_ones_are_paused_until_they_are_half_empty
 
 #[test]
 fn records_are_wanted_as_long_as_some_partition_has_few() {
-    let mut routes = Routes::default();
+    let mut routes = Routes::new(true);
     assert!(
         routes.are_hungry(),
         "without partitions, rebalances are waited for"
@@ -298,7 +298,7 @@ fn records_are_wanted_as_long_as_some_partition_has_few() {
 
 #[test]
 fn a_client_that_reads_from_before_the_commit_is_sent_back_once() {
-    let mut routes = Routes::default();
+    let mut routes = Routes::new(true);
     let mut client = Client::default();
     let task = task(1);
     routes.add(&task);

@@ -413,6 +413,10 @@ impl RecordSink for Changelogs<'_> {
         }
     }
 
+    fn wants_headers(&self) -> bool {
+        false
+    }
+
     fn end_of_partition(&mut self, topic: &str, partition: i32, offset: i64) {
         if let Some(follower) = self.find(topic, partition) {
             follower.end(offset);

@@ -421,6 +421,10 @@ impl RecordSink for Hearing<'_> {
         }
     }
 
+    fn wants_headers(&self) -> bool {
+        false
+    }
+
     fn end_of_partition(&mut self, _: &str, _: i32, _: i64) {
         self.members.reached_end();
     }

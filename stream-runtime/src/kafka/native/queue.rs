@@ -73,6 +73,8 @@ pub(in crate::kafka) struct EventQueue<T> {
     committing: bool,
     /// Where the headers of the record at hand are packed; kept for its capacity.
     headers: Vec<u8>,
+    /// Whether they are looked for at all.
+    wants_headers: bool,
     /// Notified from librdkafka's threads; dropped after the queue has forgotten it.
     wake: Option<Arc<Notify>>,
     /// Dropped last: the queue is part of it.
@@ -155,6 +157,7 @@ impl<T> EventQueue<T> {
             commits: None,
             committing: false,
             headers: Vec::new(),
+            wants_headers: true,
             wake: None,
             client,
         })
@@ -180,6 +183,12 @@ impl<T> EventQueue<T> {
         self.wake = Some(wake);
     }
 
+    /// Whether records have their headers from now on, or none.
+    pub(in crate::kafka) fn want_headers(&mut self, wanted: bool) {
+        self.wants_headers = wanted;
+        self.headers.clear();
+    }
+
     fn queues(&self) -> impl Iterator<Item = NonNull<bindings::rd_kafka_queue_t>> + use<T> {
         [Some(self.queue), self.commits].into_iter().flatten()
     }
@@ -190,7 +199,7 @@ impl<T> EventQueue<T> {
             return false;
         };
         // SAFETY: the event is alive until the end of this function, after `visit` has returned.
-        unsafe { read(event.0.as_ptr(), &mut self.headers, visit) };
+        unsafe { read(event.0.as_ptr(), self.wants_headers, &mut self.headers, visit) };
         true
     }
 
@@ -201,7 +210,7 @@ impl<T> EventQueue<T> {
             return false;
         };
         // SAFETY: as in `next`.
-        unsafe { read(event.0.as_ptr(), &mut self.headers, visit) };
+        unsafe { read(event.0.as_ptr(), self.wants_headers, &mut self.headers, visit) };
         true
     }
 
@@ -248,14 +257,24 @@ impl Drop for OwnedEvent {
 ///
 /// # Safety
 /// `event` is a live event that nobody else uses during this call.
-unsafe fn read(event: *mut bindings::rd_kafka_event_t, headers: &mut Vec<u8>, visit: impl FnOnce(Event<'_>)) {
+unsafe fn read(
+    event: *mut bindings::rd_kafka_event_t,
+    wants_headers: bool,
+    headers: &mut Vec<u8>,
+    visit: impl FnOnce(Event<'_>),
+) {
     // SAFETY: the event is alive and ours, here and below; what is taken from it lives as long as it does.
     match unsafe { bindings::rd_kafka_event_type(event) } {
         bindings::RD_KAFKA_EVENT_FETCH => {
             // SAFETY: as above; a fetch event has one message.
             let message = unsafe { bindings::rd_kafka_event_message_next(event).as_ref() };
             if let Some(message) = message {
-                // SAFETY: the message belongs to the event.
+                if wants_headers {
+                    headers.clear();
+                    // SAFETY: the message belongs to the event.
+                    unsafe { pack_headers(message, headers) };
+                }
+                // SAFETY: as above.
                 visit(Event::Record(unsafe { record(message, headers) }));
             }
         }
@@ -341,11 +360,9 @@ fn behind(first: i64, records: usize) -> Option<i64> {
 
 /// # Safety
 /// `message` belongs to a live event.
-unsafe fn record<'a>(message: &'a bindings::rd_kafka_message_t, headers: &'a mut Vec<u8>) -> RecordRef<'a> {
-    headers.clear();
+unsafe fn record<'a>(message: &'a bindings::rd_kafka_message_t, headers: &'a [u8]) -> RecordRef<'a> {
     // SAFETY: what a message points to lives as long as its event.
     unsafe {
-        pack_headers(message, headers);
         RecordRef {
             topic: borrow_text(bindings::rd_kafka_topic_name(message.rkt)),
             partition: message.partition,

@@ -18,7 +18,9 @@ use crate::record::HeadersRef;
 /// `rd_kafka_producev` with a topic's *name* takes the client's write lock and searches its topics at
 /// every record; with a handle it does neither.
 pub(in crate::kafka) struct TopicHandles<C: ProducerContext> {
-    handles: HashMap<Arc<str>, Handle, foldhash::fast::RandomState>,
+    handles: HashMap<Arc<str>, Arc<Handle>, foldhash::fast::RandomState>,
+    /// That of the last record, which the next is mostly for as well.
+    last: Option<(Arc<str>, Arc<Handle>)>,
     /// Dropped last: the handles are part of the client in it.
     queue: EventQueue<Arc<BaseProducer<C>>>,
 }
@@ -36,8 +38,10 @@ pub(in crate::kafka) enum Refusal {
 
 struct Handle(NonNull<bindings::rd_kafka_topic_t>);
 
-// SAFETY: librdkafka's topic handles may be used from any thread.
+// SAFETY: librdkafka's topic handles may be used from any thread, by several at once.
 unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -50,6 +54,7 @@ impl<C: ProducerContext> TopicHandles<C> {
     pub(in crate::kafka) fn new(queue: EventQueue<Arc<BaseProducer<C>>>) -> Self {
         Self {
             handles: HashMap::default(),
+            last: None,
             queue,
         }
     }
@@ -65,10 +70,7 @@ impl<C: ProducerContext> TopicHandles<C> {
     /// Queues one record; its bytes are copied.
     pub(in crate::kafka) fn produce(&mut self, record: &OutgoingRecord<'_>) -> Result<(), Refusal> {
         let client = self.client().client().native_ptr();
-        let topic = match self.handles.get(record.topic) {
-            Some(handle) => handle.0,
-            None => self.open(record.topic)?,
-        };
+        let topic = self.handle(record.topic)?;
         let headers = (!record.headers.is_empty()).then(|| HeaderList::new(record.headers));
         let (key, key_length) = parts(record.key);
         let (value, value_length) = parts(record.value);
@@ -106,14 +108,29 @@ impl<C: ProducerContext> TopicHandles<C> {
         Ok(())
     }
 
-    fn open(&mut self, name: &Arc<str>) -> Result<NonNull<bindings::rd_kafka_topic_t>, Refusal> {
+    fn handle(&mut self, name: &Arc<str>) -> Result<NonNull<bindings::rd_kafka_topic_t>, Refusal> {
+        if let Some((last, handle)) = &self.last
+            && Arc::ptr_eq(last, name)
+        {
+            return Ok(handle.0);
+        }
+        let handle = match self.handles.get(name) {
+            Some(handle) => Arc::clone(handle),
+            None => self.open(name)?,
+        };
+        let topic = handle.0;
+        self.last = Some((Arc::clone(name), handle));
+        Ok(topic)
+    }
+
+    fn open(&mut self, name: &Arc<str>) -> Result<Arc<Handle>, Refusal> {
         let text = CString::new(name.as_bytes()).map_err(|_| Refusal::Name)?;
         let client = self.client().client().native_ptr();
         // SAFETY: the client is alive; no configuration means the client's default for topics.
         let topic = unsafe { bindings::rd_kafka_topic_new(client, text.as_ptr(), ptr::null_mut()) };
-        let topic = NonNull::new(topic).ok_or(Refusal::Name)?;
-        self.handles.insert(Arc::clone(name), Handle(topic));
-        Ok(topic)
+        let handle = Arc::new(Handle(NonNull::new(topic).ok_or(Refusal::Name)?));
+        self.handles.insert(Arc::clone(name), Arc::clone(&handle));
+        Ok(handle)
     }
 }
 

@@ -10,8 +10,10 @@ use crate::kafka::{ClientSettings, OutgoingRecord, Producer as _, RecordSink, Se
 use crate::record::{HeadersRef, RecordRef, pack_header, partitioner};
 
 /// Everything a record has, as text.
-#[derive(Default)]
-struct Described(Vec<String>);
+struct Described {
+    records: Vec<String>,
+    wants_headers: bool,
+}
 
 impl RecordSink for Described {
     fn record(&mut self, record: RecordRef<'_>) {
@@ -24,11 +26,15 @@ impl RecordSink for Described {
             ..
         } = record;
         let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
-        self.0.push(format!(
+        self.records.push(format!(
             "{offset} {timestamp} {:?} {:?} {headers:?}",
             text(key),
             text(value)
         ));
+    }
+
+    fn wants_headers(&self) -> bool {
+        self.wants_headers
     }
 }
 
@@ -71,24 +77,30 @@ fn a_record_arrives_as_it_was_sent() {
     assert!(producer.flush(SOON));
     assert_eq!(producer.in_flight(), 0);
 
-    let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
-    reader
-        .add(&[(at(&topic, 0), StartOffset::Beginning)])
-        .expect("it reads");
-    let mut sink = Described::default();
-    until("three records arrive", || {
-        reader.poll(&mut sink, 100).expect("no error");
-        sink.0.len() == 3
-    });
     let pairs = HeadersRef::new(&headers).iter().collect::<Vec<_>>();
-    assert_eq!(
-        sink.0,
-        [
-            "0 1700000000000 None None []".to_owned(),
-            "1 1700000000000 Some(\"\") Some(\"\") []".to_owned(),
-            format!("2 1700000000000 Some(\"key\") Some(\"value\") {pairs:?}"),
-        ]
-    );
+    for wants_headers in [true, false] {
+        let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
+        reader
+            .add(&[(at(&topic, 0), StartOffset::Beginning)])
+            .expect("it reads");
+        let mut sink = Described {
+            records: Vec::new(),
+            wants_headers,
+        };
+        until("three records arrive", || {
+            reader.poll(&mut sink, 100).expect("no error");
+            sink.records.len() == 3
+        });
+        let pairs = if wants_headers { &pairs[..] } else { &[] };
+        assert_eq!(
+            sink.records,
+            [
+                "0 1700000000000 None None []".to_owned(),
+                "1 1700000000000 Some(\"\") Some(\"\") []".to_owned(),
+                format!("2 1700000000000 Some(\"key\") Some(\"value\") {pairs:?}"),
+            ]
+        );
+    }
 }
 
 #[test]

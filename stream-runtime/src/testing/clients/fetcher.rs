@@ -23,6 +23,7 @@ use super::records::{Aborted, Batches, end_of};
 use crate::broker::api::{Response, text};
 use crate::error::{Error, Result};
 use crate::kafka::{RecordSink, StartOffset, TopicPartition};
+use crate::record::HeadersRef;
 
 /// How long the broker holds back a fetch that finds nothing. It is for partitions that are known to be read to their end.
 /// Ten times as long as librdkafka has it, so that time in which nothing comes passes in few steps.
@@ -197,9 +198,12 @@ impl Fetcher {
             match what {
                 What::Records(batches, end) => {
                     while given < max
-                        && let Some(record) = batches.next(&at.topic, at.partition, &mut self.headers)
+                        && let Some(mut record) = batches.next(&at.topic, at.partition, &mut self.headers)
                     {
                         place.given = record.offset + 1;
+                        if !sink.wants_headers() {
+                            record.headers = HeadersRef::default();
+                        }
                         sink.record(record);
                         given += 1;
                     }

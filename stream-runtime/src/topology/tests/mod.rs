@@ -88,6 +88,7 @@ fn agent(name: &'static str, input: TopicUse) -> AgentParts {
         mentions: &[],
         tables: &[],
         on_error: OnError::DEFAULT,
+        takes_headers: false,
         start: |_| Box::pin(async { Ok(()) }),
     }
 }
