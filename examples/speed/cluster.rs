@@ -34,7 +34,7 @@ impl Cluster {
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut started = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/run"))
-            .args(["--port", &port.to_string()])
+            .args(["--port", &port.to_string(), "--steady"])
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
