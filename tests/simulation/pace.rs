@@ -15,6 +15,7 @@ static COUNTS: Topic<(), u64>;
 
 #[table]
 static PACE_SEEN: Table<String, u64>;
+const CHANGELOG: &str = "test-pace-seen-changelog";
 
 #[agent(topic = WORDS, sink = COUNTS)]
 async fn count_words(word: String) -> u64 {
@@ -40,4 +41,17 @@ fn a_transaction_does_not_wait_for_its_interval_where_there_is_nothing_else_to_d
         app.advance(Duration::from_secs(10));
     }
     assert_eq!(app.table(&PACE_SEEN).get("red"), Some(&3));
+}
+
+#[test]
+fn the_interval_counts_from_the_first_record_after_a_pause() {
+    let mut app = TestApp::new()
+        .agents([count_words::agent()])
+        .set("commit_interval", "10s");
+    app.advance(Duration::from_secs(60));
+    app.send(&WORDS, (), "red").advance(Duration::from_secs(8));
+    assert_eq!(app.outputs(&COUNTS).len(), 1, "it is processed at once");
+    assert_eq!(app.records(CHANGELOG).len(), 0, "and not committed");
+    app.advance(Duration::from_secs(3));
+    assert_eq!(app.records(CHANGELOG).len(), 1);
 }

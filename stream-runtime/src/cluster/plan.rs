@@ -188,6 +188,8 @@ mod tests {
     mod properties;
 
     use super::*;
+    use crate::agent::Verdict;
+    use crate::agent::def::tests::{DEAD_LETTERS, agent};
 
     fn blueprint(name: &str, inputs: &[&str]) -> Blueprint {
         Blueprint {
@@ -220,6 +222,20 @@ mod tests {
             blueprints.inputs_of(tasks[0]),
             [at("a", 3), at("x", 3), at("y", 3)]
         );
+    }
+
+    #[test]
+    fn headers_are_needed_as_soon_as_one_agent_needs_them() {
+        let with = |agents: &[&'static AgentDef]| {
+            let mut blueprint = blueprint("a", &["a"]);
+            blueprint.agents = agents.iter().map(|agent| (*agent, 0)).collect();
+            Blueprints(vec![blueprint]).need_headers()
+        };
+        assert!(!with(&[]));
+        let plain = agent(false, Verdict::Stop);
+        assert!(!with(&[plain, agent(false, Verdict::Skip)]));
+        assert!(with(&[plain, agent(true, Verdict::Stop)]));
+        assert!(with(&[plain, agent(false, DEAD_LETTERS)]));
     }
 
     #[test]

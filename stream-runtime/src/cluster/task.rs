@@ -577,8 +577,9 @@ impl Task {
         self.moved_on && self.is_ready()
     }
 
-    /// Whether finished records have done what is not committed, or the restore of its tables found what is to be
-    /// overwritten.
+    /// Whether finished records have done what is not committed, an input has moved on over what is no record, or the
+    /// restore of its tables found what is to be overwritten. An idle thread commits for nothing else but
+    /// [`wants_anchor`](Self::wants_anchor): whatever [`stage`](Self::stage) gives is to be counted here.
     pub(crate) fn has_uncommitted(&self) -> bool {
         let now = clock::now();
         self.is_ready()
@@ -623,6 +624,7 @@ impl Task {
         if !self.is_ready() {
             return Ok(None);
         }
+        let is_counted = self.has_uncommitted() || self.wants_anchor();
         let mut cut = self.cut.clone();
         cut.number += 1;
         if self.wants_anchor() {
@@ -652,6 +654,7 @@ impl Task {
         if !is_due && batch.is_empty() {
             return Ok(None);
         }
+        debug_assert!(is_counted, "an idle thread would never commit it");
         // All inputs carry the cut, those that stand still too: of some the offsets may be reset or gone at the next
         // start, and an older cut on another would seem to be the newest.
         let offsets = self.context.inputs.iter().filter_map(|buffer| {
@@ -677,8 +680,9 @@ impl Task {
                 *committed = Some((offset.offset, now));
             }
         }
+        self.anchors = false;
         // The commit of where reading begins has none of it.
-        if !std::mem::take(&mut self.anchors) {
+        if batch.writes().next().is_some() {
             self.repair.clear();
         }
         self.cut = cut;

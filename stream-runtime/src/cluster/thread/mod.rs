@@ -339,10 +339,9 @@ impl Thread {
             }
             let has_uncommitted = self.tasks.values().any(Task::has_uncommitted);
             let _ = tokio::time::timeout(self.idle_for(has_uncommitted), self.wake.notified()).await;
-            let now = clock::now();
-            if !has_uncommitted && now >= self.next_commit {
+            if !has_uncommitted {
                 // The interval counts from when there is something again.
-                self.next_commit = now + self.setup.commit_interval;
+                self.next_commit = clock::now() + self.setup.commit_interval;
             }
         }
     }
