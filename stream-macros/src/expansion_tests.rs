@@ -101,6 +101,16 @@ fn an_agent_in_record_form() {
 }
 
 #[test]
+fn an_agent_over_events() {
+    let item = quote! {
+        async fn follow(mut events: Stream<Event<String, Order>>) {
+            while let Some(event) = events.next().await {}
+        }
+    };
+    check("agent_events.rs", agent(quote!(topic = "orders"), &item));
+}
+
+#[test]
 fn an_agent_with_everything_said() {
     let attribute = quote! {
         topic = "orders", name = "pricing", sinks = [PRICED, "priced", audit::note],

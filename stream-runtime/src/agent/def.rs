@@ -171,7 +171,7 @@ impl OnError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::record::codecs::Auto;
     use crate::record::topic::{Topic, TopicOptions};
@@ -181,35 +181,30 @@ mod tests {
         line: 1,
         module: "shop",
     };
+    static ORDERS: Topic<String, String> = Topic::__new::<Auto, Auto>(TopicOptions::named("orders", HERE));
     static LOST: Topic<String, String> = Topic::__new::<Auto, Auto>(TopicOptions::named("lost", HERE));
 
-    #[test]
-    fn headers_are_needed_by_who_takes_them_and_for_dead_letters() {
-        let needs = |takes_headers, then| {
-            let parts = AgentParts {
-                name: "pass",
-                doc: "",
-                location: HERE,
-                form: Form::Record,
-                input: || LOST.def(),
-                sinks: &[],
-                mentions: &[],
-                tables: &[],
-                on_error: OnError {
-                    then,
-                    ..OnError::DEFAULT
-                },
-                takes_headers,
-                start: |_| Box::pin(async { Ok(()) }),
-            };
-            AgentDef::__new(parts).needs_headers()
-        };
-        let lost = Verdict::DeadLetter(|| LOST.def());
-        assert_eq!(
-            (needs(false, Verdict::Stop), needs(false, Verdict::Skip)),
-            (false, false)
-        );
-        assert_eq!((needs(true, Verdict::Stop), needs(false, lost)), (true, true));
+    /// Where its records go that it gives up.
+    pub(crate) const DEAD_LETTERS: Verdict = Verdict::DeadLetter(|| LOST.def());
+
+    /// An agent that does nothing.
+    pub(crate) fn agent(takes_headers: bool, then: Verdict) -> &'static AgentDef {
+        Box::leak(Box::new(AgentDef::__new(AgentParts {
+            name: "pass",
+            doc: "",
+            location: HERE,
+            form: Form::Record,
+            input: || ORDERS.def(),
+            sinks: &[],
+            mentions: &[],
+            tables: &[],
+            on_error: OnError {
+                then,
+                ..OnError::DEFAULT
+            },
+            takes_headers,
+            start: |_| Box::pin(async { Ok(()) }),
+        })))
     }
 
     #[test]

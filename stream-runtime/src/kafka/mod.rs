@@ -117,8 +117,8 @@ pub(crate) trait RecordSink {
     /// Takes one record; its bytes are gone when this returns.
     fn record(&mut self, record: RecordRef<'_>);
 
-    /// Whether it looks at the headers of records; otherwise they have none. Even where there are none, asking librdkafka
-    /// costs 1,200 instructions a record, a tenth of what its thread does for it.
+    /// Whether it looks at the headers of records; otherwise they have none. Asking librdkafka costs 1,200 instructions a
+    /// record also where there are none, 7 % of what the whole process does for one of a keyed count.
     fn wants_headers(&self) -> bool {
         true
     }

@@ -90,7 +90,7 @@ impl PartitionReader for RdKafkaPartitionReader {
     }
 
     fn poll(&mut self, sink: &mut dyn RecordSink, max: usize) -> Result<usize> {
-        self.queue.want_headers(sink.wants_headers());
+        self.queue.set_headers_wanted(sink.wants_headers());
         let (mut records, mut failure) = (0, None);
         while records < max {
             let (diagnostics, mut reached) = (&self.diagnostics, None);

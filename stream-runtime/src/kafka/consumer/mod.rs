@@ -297,7 +297,7 @@ impl GroupConsumer for RdKafkaGroupConsumer {
         self.step_positions();
         self.joining
             .step(&self.queue, self.diagnostics.bootstrap(), &self.wake)?;
-        self.queue.want_headers(sink.wants_headers());
+        self.queue.set_headers_wanted(sink.wants_headers());
         let mut records = 0;
         if max == 0 {
             let (inbox, diagnostics) = (&mut self.inbox, &self.diagnostics);

@@ -71,7 +71,7 @@ pub(in crate::kafka) struct EventQueue<T> {
     commits: Option<NonNull<bindings::rd_kafka_queue_t>>,
     /// A commit is under way.
     committing: bool,
-    /// Where the headers of the record at hand are packed; kept for its capacity.
+    /// Where the headers of the record at hand are packed; kept for its capacity. Empty while they are not wanted.
     headers: Vec<u8>,
     /// Whether they are looked for at all.
     wants_headers: bool,
@@ -184,7 +184,7 @@ impl<T> EventQueue<T> {
     }
 
     /// Whether records have their headers from now on, or none.
-    pub(in crate::kafka) fn want_headers(&mut self, wanted: bool) {
+    pub(in crate::kafka) fn set_headers_wanted(&mut self, wanted: bool) {
         self.wants_headers = wanted;
         self.headers.clear();
     }

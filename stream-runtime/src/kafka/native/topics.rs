@@ -18,9 +18,11 @@ use crate::record::HeadersRef;
 /// `rd_kafka_producev` with a topic's *name* takes the client's write lock and searches its topics at
 /// every record; with a handle it does neither.
 pub(in crate::kafka) struct TopicHandles<C: ProducerContext> {
-    handles: HashMap<Arc<str>, Arc<Handle>, foldhash::fast::RandomState>,
-    /// That of the last record, which the next is mostly for as well.
-    last: Option<(Arc<str>, Arc<Handle>)>,
+    handles: Vec<Handle>,
+    /// Where each topic's is among them.
+    places: HashMap<Arc<str>, usize, foldhash::fast::RandomState>,
+    /// The topic of the last record and its place: the next is mostly for the same.
+    last: Option<(Arc<str>, usize)>,
     /// Dropped last: the handles are part of the client in it.
     queue: EventQueue<Arc<BaseProducer<C>>>,
 }
@@ -38,10 +40,8 @@ pub(in crate::kafka) enum Refusal {
 
 struct Handle(NonNull<bindings::rd_kafka_topic_t>);
 
-// SAFETY: librdkafka's topic handles may be used from any thread, by several at once.
+// SAFETY: librdkafka's topic handles may be used from any thread.
 unsafe impl Send for Handle {}
-// SAFETY: as above.
-unsafe impl Sync for Handle {}
 
 impl Drop for Handle {
     fn drop(&mut self) {
@@ -53,7 +53,8 @@ impl Drop for Handle {
 impl<C: ProducerContext> TopicHandles<C> {
     pub(in crate::kafka) fn new(queue: EventQueue<Arc<BaseProducer<C>>>) -> Self {
         Self {
-            handles: HashMap::default(),
+            handles: Vec::new(),
+            places: HashMap::default(),
             last: None,
             queue,
         }
@@ -109,28 +110,30 @@ impl<C: ProducerContext> TopicHandles<C> {
     }
 
     fn handle(&mut self, name: &Arc<str>) -> Result<NonNull<bindings::rd_kafka_topic_t>, Refusal> {
-        if let Some((last, handle)) = &self.last
-            && Arc::ptr_eq(last, name)
-        {
-            return Ok(handle.0);
-        }
-        let handle = match self.handles.get(name) {
-            Some(handle) => Arc::clone(handle),
-            None => self.open(name)?,
+        let place = match &self.last {
+            Some((last, place)) if Arc::ptr_eq(last, name) => *place,
+            _ => {
+                let place = match self.places.get(name) {
+                    Some(place) => *place,
+                    None => self.open(name)?,
+                };
+                self.last = Some((Arc::clone(name), place));
+                place
+            }
         };
-        let topic = handle.0;
-        self.last = Some((Arc::clone(name), handle));
-        Ok(topic)
+        Ok(self.handles[place].0)
     }
 
-    fn open(&mut self, name: &Arc<str>) -> Result<Arc<Handle>, Refusal> {
+    fn open(&mut self, name: &Arc<str>) -> Result<usize, Refusal> {
         let text = CString::new(name.as_bytes()).map_err(|_| Refusal::Name)?;
         let client = self.client().client().native_ptr();
         // SAFETY: the client is alive; no configuration means the client's default for topics.
         let topic = unsafe { bindings::rd_kafka_topic_new(client, text.as_ptr(), ptr::null_mut()) };
-        let handle = Arc::new(Handle(NonNull::new(topic).ok_or(Refusal::Name)?));
-        self.handles.insert(Arc::clone(name), Arc::clone(&handle));
-        Ok(handle)
+        let place = self.handles.len();
+        self.handles
+            .push(Handle(NonNull::new(topic).ok_or(Refusal::Name)?));
+        self.places.insert(Arc::clone(name), place);
+        Ok(place)
     }
 }
 

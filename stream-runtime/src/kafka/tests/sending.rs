@@ -6,13 +6,24 @@ use std::time::{Duration, Instant};
 use super::{Kept, SOON, Setting, at, send, settings, until, wake};
 use crate::kafka::diagnostics::Diagnostics;
 use crate::kafka::producer::RdKafkaProducer;
-use crate::kafka::{ClientSettings, OutgoingRecord, Producer as _, RecordSink, SendOutcome, StartOffset};
+use crate::kafka::{
+    ClientSettings, OutgoingRecord, Producer as _, Rebalance, RecordSink, SendOutcome, StartOffset,
+};
 use crate::record::{HeadersRef, RecordRef, pack_header, partitioner};
 
 /// Everything a record has, as text.
 struct Described {
     records: Vec<String>,
     wants_headers: bool,
+}
+
+impl Described {
+    fn new(wants_headers: bool) -> Self {
+        Self {
+            records: Vec::new(),
+            wants_headers,
+        }
+    }
 }
 
 impl RecordSink for Described {
@@ -77,29 +88,45 @@ fn a_record_arrives_as_it_was_sent() {
     assert!(producer.flush(SOON));
     assert_eq!(producer.in_flight(), 0);
 
+    let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
+    reader
+        .add(&[(at(&topic, 0), StartOffset::Beginning)])
+        .expect("it reads");
+    let mut sink = Described::new(true);
+    until("three records arrive", || {
+        reader.poll(&mut sink, 100).expect("no error");
+        sink.records.len() == 3
+    });
     let pairs = HeadersRef::new(&headers).iter().collect::<Vec<_>>();
-    for wants_headers in [true, false] {
-        let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
-        reader
-            .add(&[(at(&topic, 0), StartOffset::Beginning)])
-            .expect("it reads");
-        let mut sink = Described {
-            records: Vec::new(),
-            wants_headers,
-        };
+    let plain = [
+        "0 1700000000000 None None []".to_owned(),
+        "1 1700000000000 Some(\"\") Some(\"\") []".to_owned(),
+    ];
+    let with_headers = format!("2 1700000000000 Some(\"key\") Some(\"value\") {pairs:?}");
+    assert_eq!(sink.records[..2], plain);
+    assert_eq!(sink.records[2], with_headers);
+
+    let mut member = setting.cluster.group_consumer("0", wake()).expect("a consumer");
+    member.subscribe(&[Arc::clone(&topic)]).expect("it subscribes");
+    for wants_headers in [false, true] {
+        let mut sink = Described::new(wants_headers);
         until("three records arrive", || {
-            reader.poll(&mut sink, 100).expect("no error");
+            member.poll(&mut sink, 100).expect("no error");
+            if let Some(Rebalance::Assign(_)) = member.rebalance() {
+                let start = (at(&topic, 0), StartOffset::Beginning);
+                member.assign(&[start]).expect("it is taken on");
+            }
             sink.records.len() == 3
         });
-        let pairs = if wants_headers { &pairs[..] } else { &[] };
-        assert_eq!(
-            sink.records,
-            [
-                "0 1700000000000 None None []".to_owned(),
-                "1 1700000000000 Some(\"\") Some(\"\") []".to_owned(),
-                format!("2 1700000000000 Some(\"key\") Some(\"value\") {pairs:?}"),
-            ]
-        );
+        let third = match wants_headers {
+            true => with_headers.as_str(),
+            false => "2 1700000000000 Some(\"key\") Some(\"value\") []",
+        };
+        assert_eq!(sink.records[..2], plain);
+        assert_eq!(sink.records[2], third);
+        member
+            .seek(&[(at(&topic, 0), StartOffset::Beginning)])
+            .expect("it goes back");
     }
 }
 
