@@ -204,13 +204,12 @@ fn compare() -> Outcome {
     for name in &contenders {
         tell(name, &results[name], &results[base_of(name)]);
     }
-    if arguments::flag("--floors") && contenders[0] == "loop" {
+    if arguments::flag("--floors") {
         println!();
         for name in &contenders {
-            let ratio = ratio(&results[name], &results[base_of(name)], |run| {
-                run.records_per_second
-            });
-            floors::tell(name, ratio);
+            let base = base_of(name);
+            let ratio = ratio(&results[name], &results[base], |run| run.records_per_second);
+            floors::tell(name, base, ratio);
         }
     }
     Ok(())
