@@ -166,7 +166,8 @@ settings! {
 
     /// The time between two commits of a task, at most. Shorter repeats less after a crash, and with `exactly_once` shows
     /// outputs sooner; longer costs less. With `exactly_once` a worker that has nothing else to do commits sooner, and
-    /// rests for a quarter of what a commit takes, and a twentieth of this. Without it, `1s`, and `100ms` with `exactly_once`.
+    /// rests for a quarter of what a commit takes, or a fiftieth of this, whichever is longer. Without it, `1s`, and `100ms`
+    /// with `exactly_once`.
     commit_interval: Option<Duration> = "",
 
     /// With `exactly_once`: how long a transaction may stay open before the broker aborts it. Others wait for it as

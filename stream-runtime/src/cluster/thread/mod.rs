@@ -42,7 +42,7 @@ const TURN: Duration = Duration::from_millis(50);
 /// Keys of a thread in memory that make a commit due before its time, which bounds memory.
 const PENDING_KEYS: usize = 200_000;
 /// The share of the commit interval that is at least between two commits of an idle thread.
-const IDLE_SHARE: u32 = 20;
+const IDLE_SHARE: u32 = 50;
 /// The share of the time that such a commit took that is at least between it and the next.
 const REST_SHARE: u32 = 4;
 /// The wait before a full producer is tried again.
