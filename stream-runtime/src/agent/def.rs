@@ -182,30 +182,21 @@ pub(crate) mod tests {
         module: "shop",
     };
     static ORDERS: Topic<String, String> = Topic::__new::<Auto, Auto>(TopicOptions::named("orders", HERE));
-    static LOST: Topic<String, String> = Topic::__new::<Auto, Auto>(TopicOptions::named("lost", HERE));
 
-    /// Where its records go that it gives up.
-    pub(crate) const DEAD_LETTERS: Verdict = Verdict::DeadLetter(|| LOST.def());
-
-    /// An agent that does nothing.
-    pub(crate) fn agent(takes_headers: bool, then: Verdict) -> &'static AgentDef {
-        Box::leak(Box::new(AgentDef::__new(AgentParts {
-            name: "pass",
-            doc: "",
-            location: HERE,
-            form: Form::Record,
-            input: || ORDERS.def(),
-            sinks: &[],
-            mentions: &[],
-            tables: &[],
-            on_error: OnError {
-                then,
-                ..OnError::DEFAULT
-            },
-            takes_headers,
-            start: |_| Box::pin(async { Ok(()) }),
-        })))
-    }
+    /// An agent that does nothing, for others to differ from.
+    pub(crate) const PLAIN: AgentParts = AgentParts {
+        name: "plain",
+        doc: "",
+        location: HERE,
+        form: Form::Record,
+        input: || ORDERS.def(),
+        sinks: &[],
+        mentions: &[],
+        tables: &[],
+        on_error: OnError::DEFAULT,
+        takes_headers: false,
+        start: |_| Box::pin(async { Ok(()) }),
+    };
 
     #[test]
     fn waits_double_up_to_the_longest() {

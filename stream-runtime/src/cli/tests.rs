@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::agent::dead_letter::{Provenance, dead_letters};
-use crate::agent::def::AgentParts;
-use crate::agent::{AgentDef, Form, OnError, Verdict};
+use crate::agent::def::{self, AgentParts};
+use crate::agent::{AgentDef, OnError, Verdict};
 use crate::app::settings::Layer;
 use crate::app::{Letter, Letters, Replay, ReplayReport, TopicsReport};
 use crate::cluster::thread::Rows;
@@ -49,16 +49,9 @@ static COUNT: Table<String, u64> = declare_table::<_, _, Postcard>(
 );
 const PLAIN: AgentParts = AgentParts {
     name: "",
-    doc: "",
     location: HERE,
-    form: Form::Record,
     input: || INPUT.def(),
-    sinks: &[],
-    mentions: &[],
-    tables: &[],
-    on_error: OnError::DEFAULT,
-    takes_headers: false,
-    start: |_| Box::pin(async { Ok(()) }),
+    ..def::tests::PLAIN
 };
 static FILTER: AgentDef = AgentDef::__new(AgentParts {
     name: "filter_colors",

@@ -188,8 +188,9 @@ mod tests {
     mod properties;
 
     use super::*;
-    use crate::agent::Verdict;
-    use crate::agent::def::tests::{DEAD_LETTERS, agent};
+    use crate::agent::def::AgentParts;
+    use crate::agent::def::tests::PLAIN;
+    use crate::agent::{OnError, Verdict};
 
     fn blueprint(name: &str, inputs: &[&str]) -> Blueprint {
         Blueprint {
@@ -226,6 +227,16 @@ mod tests {
 
     #[test]
     fn headers_are_needed_as_soon_as_one_agent_needs_them() {
+        let agent = |takes_headers, then| -> &'static AgentDef {
+            Box::leak(Box::new(AgentDef::__new(AgentParts {
+                takes_headers,
+                on_error: OnError {
+                    then,
+                    ..OnError::DEFAULT
+                },
+                ..PLAIN
+            })))
+        };
         let with = |agents: &[&'static AgentDef]| {
             let mut blueprint = blueprint("a", &["a"]);
             blueprint.agents = agents.iter().map(|agent| (*agent, 0)).collect();
@@ -235,7 +246,7 @@ mod tests {
         let plain = agent(false, Verdict::Stop);
         assert!(!with(&[plain, agent(false, Verdict::Skip)]));
         assert!(with(&[plain, agent(true, Verdict::Stop)]));
-        assert!(with(&[plain, agent(false, DEAD_LETTERS)]));
+        assert!(with(&[plain, agent(false, Verdict::DeadLetter(PLAIN.input))]));
     }
 
     #[test]

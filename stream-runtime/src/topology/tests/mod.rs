@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use super::Topology;
 use crate::agent::def::AgentParts;
+use crate::agent::def::tests::PLAIN;
 use crate::agent::{AgentDef, Form, OnError, TopicUse};
 use crate::error::{ErrorKind, Result};
 use crate::record::Location;
@@ -80,16 +81,9 @@ fn leak<T>(value: T) -> &'static T {
 fn agent(name: &'static str, input: TopicUse) -> AgentParts {
     AgentParts {
         name,
-        doc: "",
         location: at(leak(format!("src/{name}.rs")), 10),
-        form: Form::Record,
         input,
-        sinks: &[],
-        mentions: &[],
-        tables: &[],
-        on_error: OnError::DEFAULT,
-        takes_headers: false,
-        start: |_| Box::pin(async { Ok(()) }),
+        ..PLAIN
     }
 }
 
