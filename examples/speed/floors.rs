@@ -1,8 +1,8 @@
 //! What was reached before, so that a change which costs speed shows. A machine that drifts is no failure: this tells,
 //! and nothing more.
 
-/// Records a second as a ratio to a loop of the same round, on two cores with the broker on them: what shorter runs come
-/// to; over 2,000,000 records it is more.
+/// Records a second as a ratio to a loop of the same round, on two cores with the broker of the tests on them: what
+/// shorter runs come to; over 2,000,000 records it is more.
 const REACHED: [(&str, &str, f64); 4] = [
     ("program", "loop", 1.35),
     ("program-rocksdb", "loop", 1.2),

@@ -77,8 +77,8 @@ pub(super) fn group_consumer(settings: &ClientSettings) -> ClientConfig {
             .set("session.timeout.ms", millis(settings.session_timeout))
             .set("heartbeat.interval.ms", millis(settings.heartbeat_interval));
     }
-    // Fetched ahead: with 4 MB records are still in the processor's cache when they are taken (copying 1.2 times as fast as
-    // with 32 MB, and 20 to 40 MiB less in memory); a fetch of a megabyte a partition comes on top.
+    // Fetched ahead: with 4 MB records are still in the processor's cache when they are taken (copying 1.1 to 1.3 times as fast
+    // as with 32 MB, and 20 to 40 MiB less in memory); a fetch of a megabyte a partition comes on top.
     fetching(&mut config, 4 * 1024);
     raw(&mut config, settings);
     config
