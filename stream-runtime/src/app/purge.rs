@@ -19,7 +19,7 @@ use crate::kafka::{Admin, TopicPartition};
 use crate::topology::Topology;
 
 /// The longest wait for one answer of the broker.
-const ANSWER: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// The topics that a program passes records on in.
 pub(super) struct PassedOn {

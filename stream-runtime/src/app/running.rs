@@ -54,7 +54,6 @@ pub(super) struct Parts {
     pub threads: Vec<ThreadHandle>,
     pub standbys: Option<StandbyHandle>,
     pub lookout: Lookout,
-    #[expect(dead_code, reason = "processed records are deleted as long as it lives")]
     pub purge: Option<Ticker>,
     /// Notified when a thread ends or a task stops.
     pub changed: Arc<Notify>,
@@ -239,9 +238,13 @@ impl Running {
     }
 
     fn shut_down(&mut self) -> Result<Rows> {
-        let Some(parts) = self.parts.take() else {
+        let Some(mut parts) = self.parts.take() else {
             return Ok(Rows::new());
         };
+        // What is under way there ends beside the threads.
+        if let Some(purge) = &mut parts.purge {
+            purge.stop();
+        }
         let statuses: Vec<_> = parts
             .threads
             .iter()

@@ -36,9 +36,16 @@ impl Ticker {
     }
 }
 
+impl Ticker {
+    /// Has it begin nothing any more.
+    pub(super) fn stop(&mut self) {
+        self.stop.take();
+    }
+}
+
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.stop.take();
+        self.stop();
         if let Some(thread) = self.thread.take() {
             // It does not panic, and if it did, nothing would be lost with it.
             let _ = thread.join();

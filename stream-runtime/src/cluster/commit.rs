@@ -213,6 +213,17 @@ impl Commit {
         !matches!(self, Self::None | Self::Storing(_) | Self::Waiting(..))
     }
 
+    /// Whether changes of tables are with the producer, or about to be, of which nobody knows whether they are written.
+    pub(crate) fn has_changes_on_their_way(&self) -> bool {
+        match self {
+            Self::Staging { round, .. } | Self::Delivering(round) => round
+                .parts
+                .iter()
+                .any(|part| part.batch.writes().next().is_some()),
+            _ => false,
+        }
+    }
+
     /// Whether a task takes part.
     pub(crate) fn covers(&self, task: TaskId) -> bool {
         self.round()
@@ -451,7 +462,8 @@ impl Commit {
             TransactionOutcome::Done => Self::Resting(clock::now() + pause_after(*bench.failures)),
             TransactionOutcome::Abort(reason)
             | TransactionOutcome::Fenced(reason)
-            | TransactionOutcome::Unknown(reason) => Self::renew(None, &reason, bench)?,
+            // The transaction has been counted already.
+            | TransactionOutcome::Unknown(reason) => Self::pause(None, &reason, bench),
             TransactionOutcome::Failed(reason) => return Err(failed(&reason)),
         };
         Ok((next, rewind_all(bench)))
@@ -460,8 +472,12 @@ impl Commit {
     /// Has a fresh producer made, after a pause.
     fn renew(round: Option<Round>, reason: &str, bench: &mut Bench<'_>) -> Result<Self> {
         count_failure(bench.failures, reason)?;
+        Ok(Self::pause(round, reason, bench))
+    }
+
+    fn pause(round: Option<Round>, reason: &str, bench: &Bench<'_>) -> Self {
         info!("the transactional producer is made anew: {reason}");
-        Ok(Self::Pausing(round, clock::now() + pause_after(*bench.failures)))
+        Self::Pausing(round, clock::now() + pause_after(*bench.failures))
     }
 
     fn renewed(
@@ -588,7 +604,7 @@ fn count_failure(failures: &mut u32, reason: &str) -> Result<()> {
     *failures += 1;
     if *failures > FAILURES {
         return Err(Error::broker(format!(
-            "{FAILURES} transactions in a row could not be committed, the last because: {reason}"
+            "{failures} transactions in a row could not be committed, the last because: {reason}"
         )));
     }
     Ok(())

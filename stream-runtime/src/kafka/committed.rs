@@ -8,12 +8,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
+use tracing::warn;
 
+use super::advice::advice;
 use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::lists::{list_of, named};
@@ -26,6 +28,9 @@ const SLICE: Duration = Duration::from_secs(1);
 
 /// How soon a question is asked again that the broker could not answer.
 const AGAIN_AFTER: Duration = Duration::from_millis(75);
+
+/// How often it is told that a question has no answer.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Answers questions for what one group has committed.
 pub(super) struct CommittedOffsets {
@@ -124,27 +129,40 @@ struct Asking {
 
 impl Asking {
     fn run(self) {
+        let began = Instant::now();
+        let mut complain_at = began + COMPLAIN_EVERY;
         while !self.slip.withdrawn.load(Ordering::Relaxed) {
             let answer = self.ask();
             // Nobody else reads what this client says of itself.
             while self.client.poll(Duration::ZERO).is_some() {}
-            if let Some(answer) = answer {
-                self.slip.put(answer);
-                self.wake.notify_one();
-                return;
+            let code = match answer {
+                Ok(answer) => {
+                    self.slip.put(answer);
+                    self.wake.notify_one();
+                    return;
+                }
+                Err(code) => code,
+            };
+            if Instant::now() >= complain_at {
+                complain_at += COMPLAIN_EVERY;
+                warn!(
+                    "{} not read for {:?}, since it is not known what the group has committed; asked again: {code}",
+                    named(&self.partitions),
+                    began.elapsed()
+                );
             }
             thread::sleep(AGAIN_AFTER);
         }
     }
 
-    /// Asks once; `None` when it is to be asked again.
-    fn ask(&self) -> Option<Result<Answer>> {
+    /// Asks once; an error when it is to be asked again.
+    fn ask(&self) -> std::result::Result<Result<Answer>, RDKafkaErrorCode> {
         let asked = self.client.committed_offsets(list_of(&self.partitions), SLICE);
         let code = match asked {
             Ok(list) => match in_order(&self.partitions, &committed_in(&list)) {
                 Ok(answer) => {
                     self.diagnostics.reached();
-                    return Some(Ok(answer));
+                    return Ok(Ok(answer));
                 }
                 Err(code) => code,
             },
@@ -153,7 +171,7 @@ impl Asking {
         match advice(code) {
             Some(advice) => {
                 let places = named(&self.partitions);
-                Some(Err(Error::broker(format!(
+                Ok(Err(Error::broker(format!(
                     "what the group has committed for {places} cannot be read: {code}: {advice}"
                 ))))
             }
@@ -162,7 +180,7 @@ impl Asking {
                     let text = format!("the group's committed offsets are asked for again: {code}");
                     self.diagnostics.error(code, &text);
                 }
-                None
+                Err(code)
             }
         }
     }
@@ -181,19 +199,6 @@ pub(super) fn in_order(
             _ => Ok(None),
         });
     found.collect()
-}
-
-/// What to do about an error that does not pass.
-fn advice(code: RDKafkaErrorCode) -> Option<&'static str> {
-    match code {
-        RDKafkaErrorCode::GroupAuthorizationFailed => Some("grant this client READ on the group"),
-        RDKafkaErrorCode::TopicAuthorizationFailed => Some("grant this client READ on the topics"),
-        RDKafkaErrorCode::InvalidGroupId => Some("the broker does not accept the program's id as a group"),
-        RDKafkaErrorCode::UnsupportedVersion | RDKafkaErrorCode::UnsupportedFeature => {
-            Some("the broker is too old")
-        }
-        _ => None,
-    }
 }
 
 /// What is worth no line in a log: open transactions, brokers that are away (of which others tell) or busy.
@@ -252,20 +257,5 @@ mod tests {
             in_order(&[at(0), at(1)], &found),
             Err(RDKafkaErrorCode::UnstableOffsetCommit)
         );
-    }
-
-    #[test]
-    fn only_what_does_not_pass_ends_the_question() {
-        for code in [
-            RDKafkaErrorCode::UnstableOffsetCommit,
-            RDKafkaErrorCode::NotCoordinator,
-            RDKafkaErrorCode::CoordinatorLoadInProgress,
-            RDKafkaErrorCode::OperationTimedOut,
-            RDKafkaErrorCode::AllBrokersDown,
-            RDKafkaErrorCode::Unknown,
-        ] {
-            assert_eq!(advice(code), None, "{code}");
-        }
-        assert!(advice(RDKafkaErrorCode::GroupAuthorizationFailed).is_some());
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod acknowledged;
 pub(crate) mod cluster;
 
 mod admin;
+mod advice;
 mod committed;
 mod config;
 mod consumer;

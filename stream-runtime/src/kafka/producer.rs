@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
 use super::acknowledged::Acknowledged;
+use super::advice::advice;
 use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::native::{Event, EventQueue, Refusal, TopicHandles};
@@ -249,14 +250,23 @@ fn not_delivered(
     partition: i32,
     error: RDKafkaErrorCode,
 ) -> String {
+    let text = format!("{records} records for {topic}[{partition}] were not delivered: {error}");
     let way_out = match error {
         RDKafkaErrorCode::MessageSizeTooLarge => {
-            ". The topic takes smaller batches than this program sends: raise `max.message.bytes` of the topic, or \
+            ": the topic takes smaller batches than this program sends: raise `max.message.bytes` of the topic, or \
              lower `message.max.bytes` here, and such records fail under their agents' policies"
         }
-        _ => "",
+        RDKafkaErrorCode::UnknownTopic
+        | RDKafkaErrorCode::UnknownTopicOrPartition
+        | RDKafkaErrorCode::UnknownPartition => {
+            ": the topic was deleted, or made anew with fewer partitions, since this worker started"
+        }
+        _ => match advice(error) {
+            Some(advice) => return format!("{text}: {advice}"),
+            None => return text,
+        },
     };
-    format!("{records} records for {topic}[{partition}] were not delivered: {error}{way_out}")
+    format!("{text}{way_out}")
 }
 
 /// The producer for sends from outside agents.

@@ -63,8 +63,8 @@ struct Followed {
     /// All that was committed at the last look but one was there at the last, or a short time ago.
     fresh: bool,
     up_to_date_at: Instant,
-    /// What is committed was asked for since it is followed.
-    asked: bool,
+    /// When the last answer came to what is committed, since it is followed.
+    answered_at: Option<Instant>,
     touched: Instant,
 }
 
@@ -118,7 +118,10 @@ impl Following {
 
     /// Whether all that is committed is in the store of this task, as far as anybody can tell.
     pub(super) fn is_filled(&self, task: TaskId) -> bool {
-        let known = self.tasks.get(&task).is_some_and(|followed| followed.asked);
+        let known = self
+            .tasks
+            .get(&task)
+            .is_some_and(|followed| followed.answered_at.is_some());
         let mut shards = self.followers.iter().filter(|follower| follower.task == task);
         known && shards.all(|follower| follower.lag().is_none_or(|lag| lag == 0))
     }
@@ -175,7 +178,7 @@ impl Following {
             slot,
             fresh: false,
             up_to_date_at: now,
-            asked: false,
+            answered_at: None,
             touched: now,
         };
         self.tasks.insert(task, followed);
@@ -357,11 +360,14 @@ impl Following {
             .iter_mut()
             .filter(|follower| follower.task == task)
             .collect();
-        // By what was known before: of what has just been committed nothing can be here yet.
-        let up_to_date = shards.iter().all(|shard| shard.lag() == Some(0));
-        followed.asked = true;
-        if up_to_date {
-            kept.good_until = Some(now + self.standbys.facts(task).keeps);
+        // By what was known before: of what has just been committed nothing can be here yet. So what is here is as old
+        // as the answer before, which of a worker that stood still says nothing any more.
+        let answered_at = followed.answered_at.replace(now);
+        let as_of =
+            answered_at.filter(|at| now < *at + BEHIND && shards.iter().all(|shard| shard.lag() == Some(0)));
+        let up_to_date = as_of.is_some();
+        if let Some(as_of) = as_of {
+            kept.good_until = Some(as_of + self.standbys.facts(task).keeps);
             followed.up_to_date_at = now;
         }
         let fresh = up_to_date || (followed.fresh && now < followed.up_to_date_at + BEHIND);

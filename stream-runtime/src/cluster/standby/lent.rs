@@ -49,11 +49,11 @@ impl TaskStores {
         Ok(lent)
     }
 
-    /// The task has ended on this thread, and nobody uses its store any more. One that was not restored yet is closed:
-    /// how old it is, only it knows.
-    pub(crate) fn release(&mut self, task: TaskId, blueprint: &Blueprint, is_restored: bool) {
+    /// The task has ended on this thread, and nobody uses its store any more. One that is not as it is committed now is
+    /// closed: how old it is, only it knows.
+    pub(crate) fn release(&mut self, task: TaskId, blueprint: &Blueprint, is_current: bool) {
         if let (Some(standbys), Some((taken, lent))) = (&self.standbys, self.lent.remove(&task)) {
-            let store = lent.store.take().filter(|_| is_restored);
+            let store = lent.store.take().filter(|_| is_current);
             standbys.give_back(&blueprint.name, task.partition, taken, store);
         }
     }

@@ -134,7 +134,9 @@ pub(crate) fn control() -> (ThreadControl, Controlled) {
 /// A running thread.
 pub(crate) struct ThreadHandle {
     control: ThreadControl,
-    join: std::thread::JoinHandle<Result<Rows>>,
+    name: String,
+    /// `None` once it has been waited for.
+    join: Option<std::thread::JoinHandle<Result<Rows>>>,
 }
 
 impl ThreadHandle {
@@ -144,7 +146,7 @@ impl ThreadHandle {
     }
 
     pub(crate) fn name(&self) -> &str {
-        self.join.thread().name().unwrap_or("worker")
+        &self.name
     }
 
     pub(crate) fn status(&self) -> &ThreadStatus {
@@ -156,20 +158,37 @@ impl ThreadHandle {
     }
 
     /// Waits for its end.
-    pub(crate) fn join(self) -> Result<Rows> {
-        let name = self.name().to_owned();
-        self.join.join().unwrap_or_else(|_| {
-            Err(Error::state(format!(
-                "thread {name} panicked: this is a defect of the runtime"
-            )))
-        })
+    pub(crate) fn join(mut self) -> Result<Rows> {
+        self.join.take().map_or_else(
+            || Ok(Rows::new()),
+            |join| {
+                join.join().unwrap_or_else(|_| {
+                    Err(Error::state(format!(
+                        "thread {} panicked: this is a defect of the runtime",
+                        self.name
+                    )))
+                })
+            },
+        )
+    }
+}
+
+/// Nothing goes on that nobody could stop any more, as when a start fails half-way.
+impl Drop for ThreadHandle {
+    fn drop(&mut self) {
+        if let Some(join) = self.join.take() {
+            self.tell(Command::Stop);
+            // Its error has nobody to be told to.
+            let _ = join.join();
+        }
     }
 }
 
 /// Starts a thread. `changed` is notified when it ends, for whatever reason, and when a task of it stops.
 pub(crate) fn start(setup: ThreadSetup, changed: Arc<Notify>) -> Result<ThreadHandle> {
     let (control, controlled) = control();
-    let builder = std::thread::Builder::new().name(setup.member.clone());
+    let name = setup.member.clone();
+    let builder = std::thread::Builder::new().name(name.clone());
     let body = move || {
         // Dropped from the last to the first: it has ended by when that is told, and both whatever comes of it.
         let _told = NotifyOnDrop(Arc::clone(&changed));
@@ -183,7 +202,11 @@ pub(crate) fn start(setup: ThreadSetup, changed: Arc<Notify>) -> Result<ThreadHa
     let join = builder
         .spawn(body)
         .map_err(|error| Error::state("a worker thread cannot start").with_source(error))?;
-    Ok(ThreadHandle { control, join })
+    Ok(ThreadHandle {
+        control,
+        name,
+        join: Some(join),
+    })
 }
 
 /// What a thread does, to its end. Never moves to another thread. `changed` is notified when a task stops.
@@ -635,9 +658,7 @@ impl Thread {
     /// Whether the thread was told to end and may.
     fn is_done(&mut self) -> bool {
         let now = clock::now();
-        if let Drain::Stop { deadline } = self.drain
-            && now >= deadline
-        {
+        if matches!(self.drain, Drain::Ended) {
             return true;
         }
         if now >= self.reminded + REMIND_EVERY {

@@ -27,6 +27,8 @@ pub(super) enum Drain {
     Stop {
         deadline: Instant,
     },
+    /// Nothing is left to drain, or its time is over: the thread ends.
+    Ended,
 }
 
 impl Thread {
@@ -86,7 +88,7 @@ impl Thread {
             }
             if let Some(stale) = self.tasks.remove(&id) {
                 self.commit.forget(&[id], true, &mut self.output);
-                self.close_task(id, stale)?;
+                self.close_task(id, stale, false)?;
             }
             let store = self.stores.open(id, blueprint)?;
             let task = self.new_task(id, store);
@@ -116,7 +118,7 @@ impl Thread {
         let mut inputs = partitions.to_vec();
         for id in tasks {
             if let Some(task) = self.tasks.remove(id) {
-                self.close_task(*id, task)?;
+                self.close_task(*id, task, !unfinished)?;
                 for input in self.setup.blueprints.inputs_of(*id) {
                     if !inputs.contains(&input) {
                         inputs.push(input);
@@ -129,20 +131,20 @@ impl Thread {
         Ok(())
     }
 
-    fn close_task(&mut self, id: TaskId, task: Task) -> Result<()> {
+    /// `is_finished`: all that it did is committed, just now.
+    fn close_task(&mut self, id: TaskId, task: Task, is_finished: bool) -> Result<()> {
         self.restores.remove(id)?;
         self.routes.remove(task.context());
-        let is_restored = task.is_ready();
+        let is_current = is_finished && task.is_ready();
         task.close();
-        self.stores
-            .release(id, self.setup.blueprints.get(id), is_restored);
+        self.stores.release(id, self.setup.blueprints.get(id), is_current);
         Ok(())
     }
 
     /// When open records are given up, half of the time before the end.
     fn abandon_at(&self) -> Option<Instant> {
         match &self.drain {
-            Drain::None => None,
+            Drain::None | Drain::Ended => None,
             Drain::Revoke { deadline, .. } => Some(*deadline - self.setup.revoke_timeout / 2),
             Drain::Stop { deadline } => Some(*deadline - self.setup.shutdown_timeout / 2),
         }
@@ -152,7 +154,7 @@ impl Thread {
     pub(super) fn drain_step(&self) -> Option<Instant> {
         let now = clock::now();
         let deadline = match &self.drain {
-            Drain::None => None,
+            Drain::None | Drain::Ended => None,
             Drain::Revoke { deadline, .. } | Drain::Stop { deadline } => Some(*deadline),
         };
         self.abandon_at().filter(|at| *at > now).or(deadline)
@@ -161,7 +163,7 @@ impl Thread {
     /// The tasks that come to their end, and until when.
     fn draining(&self) -> Option<(Vec<TaskId>, Instant)> {
         match &self.drain {
-            Drain::None => None,
+            Drain::None | Drain::Ended => None,
             Drain::Revoke { tasks, deadline, .. } => Some((tasks.clone(), *deadline)),
             Drain::Stop { deadline } => Some((self.tasks.keys().copied().collect(), *deadline)),
         }
@@ -211,8 +213,7 @@ impl Thread {
             }
             self.give_up(&tasks, &partitions, !drained)?;
         } else {
-            // Nothing is left to drain, which ends the thread.
-            self.drain = Drain::Stop { deadline: now };
+            self.drain = Drain::Ended;
         }
         Ok(true)
     }
@@ -226,7 +227,7 @@ impl Thread {
         }
         // Other tasks have sends in the same queue, and no commit of theirs would know what is missing. Without changes of
         // tables among them, only outputs may come late.
-        if !self.commit.holds_sends() {
+        if !self.commit.has_changes_on_their_way() {
             return Ok(());
         }
         Err(Error::broker(format!(

@@ -4,6 +4,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::error::Error;
 use crate::kafka::CommitOutcome;
+use crate::kafka::advice::advice;
 
 /// What became of a commit.
 #[derive(Debug)]
@@ -52,11 +53,14 @@ impl Committed {
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::InvalidArgument => CommitOutcome::Failed(text),
-            // Whatever else may pass: brokers that are away, coordinators that move, and a commit that crossed
-            // a rebalance in which this member keeps its partitions (librdkafka has decided that it is not
-            // lost before it reports the commit).
+            | RDKafkaErrorCode::InvalidArgument => CommitOutcome::Failed(match advice(code) {
+                Some(advice) => format!("{text}: {advice}"),
+                None => text,
+            }),
+            // Whatever else may pass: brokers that are away, coordinators that move or do not know a new topic yet
+            // (and take what they know of the rest, so that only the whole commit again makes it whole), and a commit
+            // that crossed a rebalance in which this member keeps its partitions (librdkafka has decided that it is
+            // not lost before it reports the commit).
             _ => CommitOutcome::Retry(text),
         }
     }
@@ -72,12 +76,13 @@ pub(super) fn verdict(
     let place = at
         .map(|(topic, partition)| format!(" ({topic}[{partition}])"))
         .unwrap_or_default();
-    let advice = match code {
+    let what_to_do = match code {
         RDKafkaErrorCode::FencedInstanceId | RDKafkaErrorCode::UnreleasedInstanceId => {
             "another worker has the same instance id: give each worker its own"
         }
-        RDKafkaErrorCode::TopicAuthorizationFailed => "grant this client READ on the topic",
-        RDKafkaErrorCode::GroupAuthorizationFailed => "grant this client READ on the group",
+        RDKafkaErrorCode::TopicAuthorizationFailed
+        | RDKafkaErrorCode::GroupAuthorizationFailed
+        | RDKafkaErrorCode::InvalidGroupId => advice(code)?,
         RDKafkaErrorCode::InconsistentGroupProtocol => {
             "members of this group that are not workers of this program use another protocol: \
              stop them, or change the program's id"
@@ -86,12 +91,11 @@ pub(super) fn verdict(
             "the broker allows no such session time-out (group.min.session.timeout.ms, \
              group.max.session.timeout.ms): change the setting"
         }
-        RDKafkaErrorCode::InvalidGroupId => "the broker does not accept the program's id as a group",
         RDKafkaErrorCode::UnsupportedAssignor => "the broker has no such assignor: change the setting",
         _ if fatal => "this worker must be started again",
         _ => return None,
     };
-    Some(Error::broker(format!("{text}{place}: {advice}")))
+    Some(Error::broker(format!("{text}{place}: {what_to_do}")))
 }
 
 #[cfg(test)]
@@ -138,6 +142,13 @@ mod tests {
             panic!("must fail");
         };
         assert!(text.starts_with("orders[3]: "), "{text}");
+        assert!(text.contains("raise offset.metadata.max.bytes"), "{text}");
+    }
+
+    #[test]
+    fn a_coordinator_that_does_not_know_a_topic_yet_is_asked_again() {
+        let code = RDKafkaErrorCode::UnknownTopicOrPartition;
+        assert!(matches!(outcome(code, false), CommitOutcome::Retry(_)));
     }
 
     #[test]
@@ -146,7 +157,7 @@ mod tests {
         let error = verdict(code, false, "denied", Some(("orders", 1))).expect("an error");
         assert_eq!(
             error.to_string(),
-            "denied (orders[1]): grant this client READ on the topic"
+            "denied (orders[1]): grant this client READ on the topics that it reads, and WRITE on those that it writes"
         );
         assert!(verdict(RDKafkaErrorCode::AllBrokersDown, false, "down", None).is_none());
         assert!(verdict(RDKafkaErrorCode::Unknown, true, "broken", None).is_some());

@@ -3,6 +3,7 @@
 use rdkafka::types::RDKafkaErrorCode;
 
 use crate::kafka::TransactionOutcome;
+use crate::kafka::advice::advice;
 use crate::kafka::native::Complaint;
 
 /// A call of librdkafka's.
@@ -87,29 +88,6 @@ fn left_behind(code: RDKafkaErrorCode) -> bool {
             | RDKafkaErrorCode::FencedInstanceId
             | RDKafkaErrorCode::FencedMemberEpoch
     )
-}
-
-/// What to do about an error that does not pass.
-fn advice(code: RDKafkaErrorCode) -> Option<&'static str> {
-    Some(match code {
-        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
-            "grant this client WRITE and DESCRIBE on the transactional ids that begin with the program's id"
-        }
-        RDKafkaErrorCode::ClusterAuthorizationFailed => "grant this client IDEMPOTENT_WRITE on the cluster",
-        RDKafkaErrorCode::TopicAuthorizationFailed => "grant this client READ and WRITE on the topics",
-        RDKafkaErrorCode::GroupAuthorizationFailed => "grant this client READ on the group",
-        RDKafkaErrorCode::InvalidTransactionTimeout => {
-            "the broker allows no such transaction time-out (transaction.max.timeout.ms): change the setting"
-        }
-        RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion => {
-            "the broker has no transactions"
-        }
-        RDKafkaErrorCode::OffsetMetadataTooLarge => {
-            "raise offset.metadata.max.bytes of the broker, or have fewer tables in one sub-topology"
-        }
-        RDKafkaErrorCode::InvalidCommitOffsetSize => "raise offset.metadata.max.bytes of the broker",
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

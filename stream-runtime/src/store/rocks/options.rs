@@ -32,7 +32,8 @@ impl Resources {
         let cache = Cache::new_lru_cache_opts(&cache);
         let write_buffer_limit = memory_budget / 4;
         // The cache is charged for the buffers, so that the budget covers both. Writers are not stalled at the limit: a
-        // thread that stands still for another one's flush would hold up its tasks.
+        // thread that stands still for another one's flush would hold up its tasks. All wait only where they write faster
+        // than the disk takes it (`resident::make_room`).
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache(write_buffer_limit, false, cache.clone());
         let mut env = Env::new()

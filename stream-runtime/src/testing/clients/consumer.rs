@@ -316,8 +316,7 @@ impl Consuming {
                     ResponseError::IllegalGeneration if is_over => CommitOutcome::Fenced(reason),
                     ResponseError::OffsetMetadataTooLarge
                     | ResponseError::InvalidCommitOffsetSize
-                    | ResponseError::InvalidGroupId
-                    | ResponseError::UnknownTopicOrPartition => CommitOutcome::Failed(reason),
+                    | ResponseError::InvalidGroupId => CommitOutcome::Failed(reason),
                     _ => CommitOutcome::Retry(reason),
                 }
             }

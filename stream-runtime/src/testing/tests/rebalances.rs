@@ -1,7 +1,14 @@
 //! Partitions that move while the broker takes nothing.
 
-use super::{counted, four, seconds, send_all, shares};
+use super::{COUNTS, WORDS, counted, four, seconds, send_all, shares};
+use crate::prelude::*;
 use crate::testing::TestApp;
+
+/// Has no table.
+#[agent(topic = WORDS, sink = COUNTS)]
+async fn measure(word: String) -> u64 {
+    word.len() as u64
+}
 
 /// Whether the broker takes neither records nor offsets, while groups go on.
 fn refuse(app: &mut TestApp, all: bool) {
@@ -43,4 +50,19 @@ fn what_waits_for_the_broker_when_partitions_are_lost_is_never_written() {
     refuse(&mut app, false);
     app.settle();
     counted(&mut app, 2);
+}
+
+#[test]
+fn outputs_that_the_broker_does_not_take_end_no_worker_that_gives_partitions_back() {
+    let mut app = four(1).agents([measure::agent()]);
+    app.settle();
+    send_all(&mut app);
+    refuse(&mut app, true);
+    app.advance(seconds(1)).scale(2).advance(seconds(5));
+    assert_eq!(shares(&mut app)[0], 2, "it goes on with the others");
+    refuse(&mut app, false);
+    app.settle();
+    let words: std::collections::BTreeSet<_> =
+        app.outputs(&COUNTS).into_iter().map(|(word, _)| word).collect();
+    assert_eq!(words.len(), 5);
 }
