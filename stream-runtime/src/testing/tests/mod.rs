@@ -3,6 +3,7 @@
 mod acting;
 mod allocations;
 mod crashes;
+mod disk;
 mod pressure;
 mod rebalances;
 mod simulating;
