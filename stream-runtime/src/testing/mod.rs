@@ -50,7 +50,7 @@ use crate::agent::outbox::Outbox;
 use crate::record::topic::Topic;
 
 #[cfg(feature = "testing")]
-pub use app::{TableView, TestApp, TestRecord};
+pub use app::{TableView, TestApp, TestRecord, TestSending};
 #[cfg(feature = "testing")]
 pub use faults::{FaultKind, Faults};
 #[cfg(feature = "testing")]

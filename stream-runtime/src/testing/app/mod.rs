@@ -2,10 +2,12 @@
 
 mod act;
 mod look;
+mod sending;
 
 use std::fmt;
 
 pub use self::look::{TableView, TestRecord};
+pub use self::sending::TestSending;
 
 use super::clients::network::Process;
 use super::driver::{Driver, World};

@@ -6,6 +6,7 @@ mod crashes;
 mod disk;
 mod pressure;
 mod rebalances;
+mod sending;
 mod simulating;
 mod supervision;
 
