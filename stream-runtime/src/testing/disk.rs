@@ -174,16 +174,16 @@ impl Files {
 impl Image {
     /// Whether a shard has entries and no offset.
     fn is_half_restored(&self, table: usize) -> bool {
-        let Some(store) = self.store.as_ref().filter(|store| store.changelog_offset(table).is_none()) else {
-            return false;
-        };
-        let mut any = false;
-        let found = store.scan(table, &mut |_, _| {
-            any = true;
-            ControlFlow::Break(())
-        });
-        found.expect("a store in memory can be read");
-        any
+        let mut has_entries = false;
+        let is_without = |store: &&MemoryStore| store.changelog_offset(table).is_none();
+        if let Some(store) = self.store.as_ref().filter(is_without) {
+            let first = store.scan(table, &mut |_, _| {
+                has_entries = true;
+                ControlFlow::Break(())
+            });
+            first.expect("a store in memory can be read");
+        }
+        has_entries
     }
 
     fn take(&mut self, step: &Step) {
