@@ -9,7 +9,7 @@ use crate::testing::driver::World;
 use crate::testing::worker::{STOP, Worker};
 
 /// The virtual time after which something that does not settle never will.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How often it is looked whether everything is processed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 

@@ -1,6 +1,7 @@
 //! A whole program in a test: [`TestApp`].
 
 mod act;
+mod harm;
 mod look;
 mod sending;
 
