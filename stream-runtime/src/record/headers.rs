@@ -48,6 +48,11 @@ impl Headers {
         pack_header(&mut self.packed, name, None);
     }
 
+    /// Appends all of others.
+    pub(crate) fn append(&mut self, others: &Self) {
+        self.packed.extend_from_slice(&others.packed);
+    }
+
     /// The value of the last header of this name; `None` also where that value is null.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         self.iter()

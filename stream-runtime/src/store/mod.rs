@@ -13,7 +13,7 @@ mod name;
 #[cfg(feature = "rocksdb")]
 mod rocks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 #[cfg(feature = "rocksdb")]
 mod trouble;
 

@@ -1,6 +1,6 @@
 //! What every store does, tried on each kind.
 
-mod properties;
+pub(crate) mod properties;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) fn tables(names: &[&str]) -> Vec<StoredTable> {
 }
 
 /// The store of task `counting/3` with these tables.
-pub(super) fn open(stores: &dyn Stores, names: &[&str]) -> Result<Box<dyn Store>> {
+pub(crate) fn open(stores: &dyn Stores, names: &[&str]) -> Result<Box<dyn Store>> {
     stores.open(&StorePlace {
         sub_topology: "counting",
         partition: 3,
@@ -40,7 +40,7 @@ pub(super) fn get(store: &dyn Store, table: usize, key: &[u8]) -> Option<Vec<u8>
     value
 }
 
-pub(super) fn all(store: &dyn Store, table: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn all(store: &dyn Store, table: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut entries = Vec::new();
     store
         .scan(table, &mut |key, value| {

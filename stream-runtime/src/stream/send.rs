@@ -93,12 +93,7 @@ impl<K, V> Sending<'_, K, V> {
 
     /// Adds headers, those of an input record for instance.
     pub fn headers(mut self, headers: &Headers) -> Self {
-        for (name, value) in headers.iter() {
-            match value {
-                Some(value) => self.headers.push(name, value),
-                None => self.headers.push_null(name),
-            }
-        }
+        self.headers.append(headers);
         self
     }
 

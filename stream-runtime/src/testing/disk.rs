@@ -4,6 +4,7 @@
 //! store of a worker that was killed reads and writes nothing any more. Not here: files ([`crate::store`] has them).
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use crate::store::{Batch, MemoryStore, Store, StorePlace, StoredTable, Stores, V
 use crate::testing::random::Random;
 
 /// Batches that are not flushed at most: older ones are.
-const UNFLUSHED: usize = 64;
+pub(super) const UNFLUSHED: usize = 64;
 
 /// A task, by sub-topology and partition.
 type Place = (String, i32);
@@ -171,6 +172,20 @@ impl Files {
 }
 
 impl Image {
+    /// Whether a shard has entries and no offset.
+    fn is_half_restored(&self, table: usize) -> bool {
+        let mut has_entries = false;
+        let is_without = |store: &&MemoryStore| store.changelog_offset(table).is_none();
+        if let Some(store) = self.store.as_ref().filter(is_without) {
+            let first = store.scan(table, &mut |_, _| {
+                has_entries = true;
+                ControlFlow::Break(())
+            });
+            first.expect("a store in memory can be read");
+        }
+        has_entries
+    }
+
     fn take(&mut self, step: &Step) {
         let Some(store) = &self.store else {
             return;
@@ -238,7 +253,9 @@ impl Stores for DiskStores {
             let found = &files.tables[number].changelog_id;
             let is_other = found.is_some() && wanted.changelog_id.is_some() && *found != wanted.changelog_id;
             let age = files.now.current_at[number].map(|at| Duration::from_millis(now.abs_diff(at)));
-            if is_other || age.is_some_and(|age| age > wanted.max_age) {
+            // What a crash in the middle of a restore leaves, which begins anew.
+            let is_half = files.now.is_half_restored(number);
+            if is_half || is_other || age.is_some_and(|age| age > wanted.max_age) {
                 files.take(Step::Clear(number));
             }
         }

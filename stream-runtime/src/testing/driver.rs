@@ -32,8 +32,8 @@ const TURNS_AT_ONCE: u32 = 1_000_000;
 /// A worker that is to be killed when it comes by some place.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Armed {
-    /// The number of the fault.
-    pub(super) number: usize,
+    /// The number of the fault; `None` when the test itself wants it.
+    pub(super) number: Option<usize>,
     pub(super) worker: usize,
     /// `None` is any place, of which there is one at every call of a client too.
     pub(super) point: Option<&'static str>,
@@ -43,8 +43,8 @@ pub(super) struct Armed {
 /// A worker was killed where that was to happen.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hit {
-    /// The number of the fault.
-    pub(super) number: usize,
+    /// The number of the fault; `None` when the test itself wanted it.
+    pub(super) number: Option<usize>,
     /// Where it happened.
     pub(super) point: &'static str,
 }
@@ -346,6 +346,11 @@ impl World {
     /// Has a worker killed at a certain place of what it does.
     pub(super) fn arm(&mut self, armed: Armed) {
         self.armed.borrow_mut().push(armed);
+    }
+
+    /// Whether a worker is still to be killed that the test itself wants to be.
+    pub(super) fn is_armed_by_test(&self) -> bool {
+        self.armed.borrow().iter().any(|armed| armed.number.is_none())
     }
 
     /// Nobody is to be killed any more.

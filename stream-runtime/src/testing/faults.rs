@@ -8,29 +8,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::clients::network::Behaviour;
+use super::commit_step::CommitStep;
 use super::disk::DiskCopy;
 use super::driver::{Armed, Hit, Timetable, World};
 use super::random::Random;
 use super::worker::Worker;
-use crate::app::settings::ProcessingGuarantee;
 
-/// The places of a commit that a worker comes by under each guarantee, in their order.
-const AT_LEAST_ONCE: &[&str] = &[
-    "outputs",
-    "changelog",
-    "before-offsets",
-    "after-offsets",
-    "before-store",
-    "after-store",
-];
-const EXACTLY_ONCE: &[&str] = &[
-    "outputs",
-    "changelog",
-    "before-end-transaction",
-    "after-end-transaction",
-    "before-store",
-    "after-store",
-];
 /// Workers that end by themselves are started again so often; one that does nothing else has no hope.
 const RESTARTS: usize = 200;
 /// What errors say that no fault explains.
@@ -209,6 +192,8 @@ pub(super) struct Schedule {
     /// Nothing new begins.
     is_over: bool,
     copies: BTreeMap<usize, DiskCopy>,
+    /// How far the clocks of workers are off that the test itself has set.
+    clocks: BTreeMap<usize, i64>,
     /// How many workers there are to be in the end.
     workers: usize,
     restarts: usize,
@@ -254,7 +239,7 @@ impl Schedule {
             self.take(world, &action);
         }
         for number in 0..world.workers.len() {
-            world.set_clock(number, 0);
+            world.set_clock(number, self.clocks.get(&number).copied().unwrap_or(0));
             if number < self.workers {
                 self.start(world, number);
             }
@@ -265,6 +250,17 @@ impl Schedule {
     pub(super) fn leave_broker(&mut self) {
         self.actions
             .retain(|_, action| !matches!(action, Action::BrokerBack));
+    }
+
+    /// The test says from now on whether the disk of a worker is full.
+    pub(super) fn leave_disk(&mut self, worker: usize) {
+        self.actions
+            .retain(|_, action| !matches!(action, Action::FreeDisk(number) if *number == worker));
+    }
+
+    /// The clock of a worker is off by so much, in milliseconds, while no fault sets it.
+    pub(super) fn leave_clock(&mut self, worker: usize, skew: i64) {
+        self.clocks.insert(worker, skew);
     }
 
     /// Whether workers that end by themselves are started again: where nothing goes wrong, none should.
@@ -486,11 +482,8 @@ impl Schedule {
 
 /// Has a worker killed at some step of its commits, or at some call of a client.
 fn arm(world: &mut World, number: usize, worker: usize, chance: &mut Random) {
-    let points = match world.program.settings.processing_guarantee {
-        ProcessingGuarantee::AtLeastOnce => AT_LEAST_ONCE,
-        ProcessingGuarantee::ExactlyOnce => EXACTLY_ONCE,
-    };
-    let point = (!chance.one_in(3)).then(|| *chance.pick(points));
+    let steps = CommitStep::of(world.program.settings.processing_guarantee);
+    let point = (!chance.one_in(3)).then(|| chance.pick(steps).point());
     let passes = match point {
         Some(_) => 1 + chance.below(4),
         None => 1 + chance.below(400),
@@ -501,7 +494,7 @@ fn arm(world: &mut World, number: usize, worker: usize, chance: &mut Random) {
         .lock()
         .note(|| format!("{number}: worker {worker} is to be killed at {place}, the time number {passes}"));
     world.arm(Armed {
-        number,
+        number: Some(number),
         worker,
         point,
         passes: u32::try_from(passes).unwrap_or(1),
@@ -559,11 +552,11 @@ impl Timetable for Schedule {
 
     fn worker_killed(&mut self, world: &mut World, worker: usize, hit: Hit) {
         let Hit { number, point } = hit;
-        self.tell(
-            world,
-            Some(number),
-            format!("worker {worker} is killed at {point}"),
-        );
+        // What the test itself does is not told, and it starts whom it has killed.
+        if number.is_none() {
+            return;
+        }
+        self.tell(world, number, format!("worker {worker} is killed at {point}"));
         self.start_again(world, worker);
     }
 }

@@ -28,6 +28,8 @@ mod app;
 #[cfg(feature = "testing")]
 mod clients;
 #[cfg(feature = "testing")]
+mod commit_step;
+#[cfg(feature = "testing")]
 mod disk;
 #[cfg(feature = "testing")]
 mod driver;
@@ -50,7 +52,9 @@ use crate::agent::outbox::Outbox;
 use crate::record::topic::Topic;
 
 #[cfg(feature = "testing")]
-pub use app::{TableView, TestApp, TestRecord};
+pub use app::{TableView, TestApp, TestRecord, TestSending};
+#[cfg(feature = "testing")]
+pub use commit_step::CommitStep;
 #[cfg(feature = "testing")]
 pub use faults::{FaultKind, Faults};
 #[cfg(feature = "testing")]

@@ -16,10 +16,10 @@ use crate::tests::property::holds;
 #[cfg(feature = "rocksdb")]
 use crate::tests::property::holds_for_share;
 
-const TABLES: [&str; 3] = ["one", "two", "default"];
+pub(crate) const TABLES: [&str; 3] = ["one", "two", "default"];
 
 #[derive(Debug, Clone)]
-enum Step {
+pub(crate) enum Step {
     Apply {
         writes: Vec<(usize, Vec<u8>, Option<Vec<u8>>)>,
         offsets: Vec<(usize, i64)>,
@@ -31,7 +31,7 @@ enum Step {
     Reopen(bool),
 }
 
-fn step() -> impl Strategy<Value = Step> {
+pub(crate) fn step() -> impl Strategy<Value = Step> {
     let table = || 0..TABLES.len();
     // Few keys, of a kind whose order is easily got wrong.
     let key = vec(prop_oneof![Just(0_u8), Just(0x61), Just(0xff)], 0..3);
@@ -51,8 +51,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-#[derive(Debug, Default)]
-struct Model {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Model {
     entries: [BTreeMap<Vec<u8>, Vec<u8>>; TABLES.len()],
     offsets: [Option<i64>; TABLES.len()],
     inputs: BTreeMap<String, i64>,
@@ -68,8 +68,8 @@ impl Model {
     }
 
     /// A shard without an offset is restored from the beginning, and so is empty then.
-    #[cfg(feature = "rocksdb")]
-    fn reopen(&mut self) {
+    #[cfg(any(feature = "rocksdb", feature = "testing"))]
+    pub(crate) fn reopen(&mut self) {
         for table in 0..TABLES.len() {
             if self.offsets[table].is_none() && !self.entries[table].is_empty() {
                 self.clear(table);
@@ -78,7 +78,7 @@ impl Model {
     }
 
     /// Does a step that every store takes.
-    fn follow(&mut self, store: &dyn Store, step: &Step) {
+    pub(crate) fn follow(&mut self, store: &dyn Store, step: &Step) {
         match step {
             Step::Apply {
                 writes,
@@ -114,7 +114,7 @@ impl Model {
         }
     }
 
-    fn agrees(&self, store: &dyn Store) -> Result<(), TestCaseError> {
+    pub(crate) fn agrees(&self, store: &dyn Store) -> Result<(), TestCaseError> {
         for (table, entries) in self.entries.iter().enumerate() {
             let expected: Vec<_> = entries.clone().into_iter().collect();
             prop_assert_eq!(all(store, table), expected);

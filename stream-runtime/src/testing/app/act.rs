@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Running, TestApp};
+use super::{Running, TestApp, TestSending};
 use crate::record::codec::{CodecOf, Encoded};
-use crate::record::partitioner::partition_of;
 use crate::record::topic::Topic;
-use crate::testing::clients::topics::NewRecord;
 use crate::testing::driver::World;
 use crate::testing::worker::{STOP, Worker};
 
 /// The virtual time after which something that does not settle never will.
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// How often it is looked whether everything is processed.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -239,27 +237,11 @@ impl TestApp {
     }
 
     fn put(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, timestamp: i64) -> &mut Self {
-        let count = self.partitions_of(topic);
-        let partition = match key {
-            Some(key) => partition_of(key, count),
-            None => {
-                self.keyless += 1;
-                self.keyless % count
-            }
-        };
-        let network = self.world().network.clone();
-        let record = NewRecord {
-            key,
-            value,
-            headers: &[],
-            timestamp,
-        };
-        network.produce(topic, partition.cast_signed(), &record);
-        self
+        self.put_with(topic, key, value, &TestSending::default().timestamp(timestamp))
     }
 }
 
-fn encoded<T>(codec: CodecOf<T>, value: &T) -> Option<Vec<u8>> {
+pub(super) fn encoded<T>(codec: CodecOf<T>, value: &T) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     match (codec.encode)(value, &mut bytes) {
         Ok(Encoded::Bytes) => Some(bytes),

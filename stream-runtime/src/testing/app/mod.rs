@@ -1,11 +1,14 @@
 //! A whole program in a test: [`TestApp`].
 
 mod act;
+mod harm;
 mod look;
+mod sending;
 
 use std::fmt;
 
 pub use self::look::{TableView, TestRecord};
+pub use self::sending::TestSending;
 
 use super::clients::network::Process;
 use super::driver::{Driver, World};

@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 use super::{COUNTS, SEEN, WORDS, app, counted, four, seconds, send_all, shares};
 use crate::partition_of;
 use crate::prelude::*;
-use crate::testing::{FaultKind, Faults, TestApp};
+use crate::testing::{CommitStep, FaultKind, Faults, TestApp};
 
 /// Milliseconds of a day.
 const DAY: i64 = 86_400_000;
@@ -16,10 +16,10 @@ const DAY: i64 = 86_400_000;
 fn a_worker_writes_by_its_own_clock_until_it_is_set_right() {
     let mut app = app();
     app.settle();
-    app.world().set_clock(0, -2 * DAY);
+    app.set_clock(0, -2 * DAY);
     app.send(&WORDS, "red", "red").settle();
     app.kill(0).start(0).send(&WORDS, "red", "red").settle();
-    app.world().set_clock(0, 0);
+    app.set_clock(0, 0);
     app.send(&WORDS, "red", "red").settle();
     let now = app.now_millis();
     let ages: Vec<_> = app
@@ -28,6 +28,37 @@ fn a_worker_writes_by_its_own_clock_until_it_is_set_right() {
         .map(|record| (now - record.timestamp) / DAY)
         .collect();
     assert_eq!(ages, [2, 2, 0]);
+}
+
+#[test]
+fn a_clock_that_the_test_has_set_is_not_set_right_when_faults_end() {
+    let mut app = app().faults(Faults::of([FaultKind::ClockJump]).every(seconds(1)));
+    app.set_clock(0, DAY).advance(seconds(20)).settle();
+    assert_eq!(app.world().workers[0].clock_skew, DAY);
+}
+
+#[test]
+fn a_disk_that_is_full_ends_its_worker_and_has_room_again_when_the_test_says_so() {
+    let mut app = app().exactly_once();
+    app.settle().disk_full(0, true).send(&WORDS, "red", "red");
+    app.advance(seconds(20));
+    let failure = app.world().failure().expect("it has to write");
+    assert!(failure.contains("the simulated disk is full"), "{failure}");
+    app.disk_full(0, false).start(0).settle();
+    assert_eq!(app.table(&SEEN).get("red"), Some(&1));
+}
+
+#[test]
+fn no_fault_ends_that_a_disk_is_full_which_the_test_has_filled() {
+    let mut app = app().faults(Faults::of([FaultKind::FullDisk]).every(seconds(1)));
+    while app.schedule.told.is_empty() {
+        app.advance(seconds(1) / 100);
+    }
+    app.disk_full(0, true).advance(seconds(1) / 100);
+    app.schedule.only = Some(BTreeSet::new());
+    app.advance(seconds(10)).send(&WORDS, "red", "red");
+    app.advance(seconds(20));
+    assert_eq!(app.outputs(&COUNTS).len(), 0);
 }
 
 #[test]
@@ -190,7 +221,7 @@ fn each_worker_has_a_lasting_name_of_its_own() {
 #[test]
 fn a_worker_that_is_not_there_is_named() {
     type Act = fn(&mut TestApp);
-    let acts: [(&str, Act); 6] = [
+    let acts: [(&str, Act); 9] = [
         ("kill", |app| {
             app.kill(1);
         }),
@@ -208,6 +239,15 @@ fn a_worker_that_is_not_there_is_named() {
         }),
         ("wipe", |app| {
             app.wipe(1);
+        }),
+        ("kill_at", |app| {
+            app.kill_at(1, CommitStep::Outputs);
+        }),
+        ("disk_full", |app| {
+            app.disk_full(1, true);
+        }),
+        ("set_clock", |app| {
+            app.set_clock(1, 1);
         }),
     ];
     for (name, act) in acts {

@@ -3,8 +3,10 @@
 mod acting;
 mod allocations;
 mod crashes;
+mod disk;
 mod pressure;
 mod rebalances;
+mod sending;
 mod simulating;
 mod supervision;
 

@@ -17,7 +17,6 @@ impl Corpus {
     /// All inputs, in the order of their names.
     pub(super) fn load(&self) -> Vec<Vec<u8>> {
         let Ok(entries) = fs::read_dir(&self.0) else {
-            // A target need not have any.
             return Vec::new();
         };
         let mut paths: Vec<_> = entries.filter_map(Result::ok).map(|entry| entry.path()).collect();

@@ -89,6 +89,13 @@ impl Target {
                 .iter()
                 .for_each(|sample| drop(corpus.store("sample", sample)));
         }
+        let stored = corpus.load();
+        // A directory that was renamed or left out would go unnoticed.
+        assert!(
+            !stored.is_empty(),
+            "{}: the corpus is empty; with STREAM_FUZZ_WRITE=1 the samples are stored",
+            self.name
+        );
         let watch = seconds.map(|_| Watch::start(self.name));
         let mut seen = HashSet::new();
         let mut pool = Vec::new();
@@ -107,7 +114,7 @@ impl Target {
                 }
             }
         };
-        for input in corpus.load().into_iter().chain(self.samples.iter().cloned()) {
+        for input in stored.into_iter().chain(self.samples.iter().cloned()) {
             attempt(&input);
             pool.push(input);
         }
@@ -206,4 +213,10 @@ fn what_goes_wrong_is_found_and_made_small() {
     let mut greedy = |input: &[u8]| Vec::<u8>::with_capacity(input.len() << 20).capacity();
     let why = target.attempt(b"01", &mut greedy).expect_err("it takes too much");
     assert!(why.starts_with("2 bytes of input took 2097152 bytes"), "{why}");
+}
+
+#[test]
+#[should_panic(expected = "nothing: the corpus is empty")]
+fn a_target_has_a_corpus() {
+    Target::of("nothing", &[b"0123456789"]).run(|_| ());
 }
