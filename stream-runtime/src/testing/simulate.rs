@@ -107,13 +107,23 @@ pub(super) fn simulate_some(
         false => format!("with these faults:\n{}", faults.concat()),
     };
     let message = &failed.message;
-    let once_more = once_more(seed, &failed.numbers(), std::thread::current().name());
+    let once_more = once_more(
+        seed,
+        &failed.numbers(),
+        std::thread::current().name(),
+        package().as_deref(),
+    );
     panic!("seed {seed} of {seeds:?} fails: {message}\n{faults}once more: {once_more}");
+}
+
+/// The package whose test this is: cargo tells it to the tests that it runs.
+fn package() -> Option<String> {
+    std::env::var("CARGO_PKG_NAME").ok()
 }
 
 /// How to run it again: the variables, and the command where the thread has the name of a test, as the test harness
 /// gives it; threads that a test starts itself and tests of documentation have none.
-fn once_more(seed: u64, faults: &[usize], thread: Option<&str>) -> String {
+fn once_more(seed: u64, faults: &[usize], thread: Option<&str>, package: Option<&str>) -> String {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     let variables = format!("STREAM_TEST_SEED={seed} STREAM_TEST_FAULTS={}", faults.join(","));
     let is_path = |name: &&str| {
@@ -121,7 +131,12 @@ fn once_more(seed: u64, faults: &[usize], thread: Option<&str>) -> String {
             .all(|letter| letter.is_alphanumeric() || "_:".contains(letter))
     };
     match thread.filter(|name| *name != "main").filter(is_path) {
-        Some(test) => format!("{variables} cargo test {test} -- --exact"),
+        Some(test) => {
+            // In a workspace the command would run the tests of other packages, find none of this name, and pass.
+            let package = package.map_or_else(String::new, |package| format!(" -p {package}"));
+            let release = if cfg!(debug_assertions) { "" } else { " --release" };
+            format!("{variables} cargo test{package}{release} {test} -- --exact")
+        }
         None => variables,
     }
 }
@@ -310,13 +325,18 @@ mod tests {
     #[test]
     fn a_command_is_told_where_the_thread_has_the_name_of_a_test() {
         let variables = "STREAM_TEST_SEED=7 STREAM_TEST_FAULTS=1,4";
-        for (thread, command) in [
-            (Some("runs::it_holds"), " cargo test runs::it_holds -- --exact"),
-            (Some("main"), ""),
-            (Some("src/testing/simulate.rs - testing::simulate (line 33)"), ""),
-            (None, ""),
+        let test = Some("runs::it_holds");
+        let release = if cfg!(debug_assertions) { "" } else { " --release" };
+        let alone = format!("{variables} cargo test{release} runs::it_holds -- --exact");
+        assert_eq!(once_more(7, &[1, 4], test, None), alone);
+        let of_package = format!("{variables} cargo test -p shop{release} runs::it_holds -- --exact");
+        assert_eq!(once_more(7, &[1, 4], test, Some("shop")), of_package);
+        for thread in [
+            Some("main"),
+            Some("src/testing/simulate.rs - testing::simulate (line 33)"),
+            None,
         ] {
-            assert_eq!(once_more(7, &[1, 4], thread), format!("{variables}{command}"));
+            assert_eq!(once_more(7, &[1, 4], thread, Some("shop")), variables);
         }
     }
 }
