@@ -42,6 +42,8 @@ mod simulate;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 #[cfg(feature = "testing")]
+mod watch;
+#[cfg(feature = "testing")]
 mod worker;
 
 use crate::agent::context::Entered;

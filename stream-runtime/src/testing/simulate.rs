@@ -1,13 +1,16 @@
 //! A program under everything that can go wrong, seed by seed: [`simulate`].
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use super::app::TestApp;
 use super::faults::{Faults, Schedule, Told};
+use super::watch::Runs;
 
 /// How many seeds are tried unless said otherwise.
 const SEEDS: u64 = 50;
@@ -15,6 +18,8 @@ const SEEDS: u64 = 50;
 const ENOUGH: u64 = 10;
 /// How often a run that fails is repeated to find out which of its faults matter.
 const TRIES: usize = 60;
+/// A run that takes longer is told of while it goes on: it may never end. By the real time.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Runs a program with seed after seed, while workers die, disks fill, networks break and clocks jump, as
 /// [`Faults::all`] lists it or [`TestApp::faults`] says.
@@ -70,15 +75,9 @@ pub(super) fn simulate_some(
     run: impl Fn(&mut TestApp) + Sync,
     Wanted { seeds, only }: Wanted,
 ) {
-    let simulation = Simulation {
-        app: &app,
-        run: &run,
-        only,
-        happened: AtomicUsize::new(0),
-        wants_faults: AtomicBool::new(false),
-    };
+    let simulation = Simulation::new(&app, &run, only);
     assert!(!seeds.is_empty(), "STREAM_TEST_SEEDS: {seeds:?} are no seeds");
-    let Some(failed) = simulation.first_failure(seeds.clone()) else {
+    let Some(failed) = simulation.first_failure(seeds.clone(), LONG, &say) else {
         let happened = simulation.happened.load(Ordering::Relaxed);
         let is_idle = happened == 0 && simulation.wants_faults.load(Ordering::Relaxed);
         assert!(
@@ -107,33 +106,55 @@ pub(super) fn simulate_some(
         false => format!("with these faults:\n{}", faults.concat()),
     };
     let message = &failed.message;
-    let once_more = once_more(
-        seed,
-        &failed.numbers(),
-        std::thread::current().name(),
-        package().as_deref(),
-    );
+    let once_more = once_more(seed, Some(&failed.numbers()), &Place::current());
     panic!("seed {seed} of {seeds:?} fails: {message}\n{faults}once more: {once_more}");
 }
 
-/// The package whose test this is: cargo tells it to the tests that it runs.
-fn package() -> Option<String> {
-    std::env::var("CARGO_PKG_NAME").ok()
+/// Says something at once. What goes through `eprintln!` is kept by the test harness until the test ends.
+fn say(text: &str) {
+    // Nobody may listen.
+    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
-/// How to run it again: the variables, and the command where the thread has the name of a test, as the test harness
-/// gives it; threads that a test starts itself and tests of documentation have none.
-fn once_more(seed: u64, faults: &[usize], thread: Option<&str>, package: Option<&str>) -> String {
-    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-    let variables = format!("STREAM_TEST_SEED={seed} STREAM_TEST_FAULTS={}", faults.join(","));
+/// What a command needs to run this test again.
+struct Place {
+    /// The name of the thread.
+    thread: Option<String>,
+    package: Option<String>,
+}
+
+impl Place {
+    fn current() -> Self {
+        Self {
+            thread: std::thread::current().name().map(str::to_owned),
+            // Cargo tells it to the tests that it runs.
+            package: std::env::var("CARGO_PKG_NAME").ok(),
+        }
+    }
+}
+
+/// How to run it again, with these faults or with all: the variables, and the command where the thread has the name of a
+/// test, as the test harness gives it; threads that a test starts itself and tests of documentation have none.
+fn once_more(seed: u64, faults: Option<&[usize]>, place: &Place) -> String {
+    let mut variables = format!("STREAM_TEST_SEED={seed}");
+    if let Some(faults) = faults {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        variables += &format!(" STREAM_TEST_FAULTS={}", faults.join(","));
+    }
     let is_path = |name: &&str| {
         name.chars()
             .all(|letter| letter.is_alphanumeric() || "_:".contains(letter))
     };
-    match thread.filter(|name| *name != "main").filter(is_path) {
+    match place
+        .thread
+        .as_deref()
+        .filter(|name| *name != "main")
+        .filter(is_path)
+    {
         Some(test) => {
             // In a workspace the command would run the tests of other packages, find none of this name, and pass.
-            let package = package.map_or_else(String::new, |package| format!(" -p {package}"));
+            let package = place.package.iter().map(|package| format!(" -p {package}"));
+            let package: String = package.collect();
             let release = if cfg!(debug_assertions) { "" } else { " --release" };
             format!("{variables} cargo test{package}{release} {test} -- --exact")
         }
@@ -203,35 +224,73 @@ fn numbers(told: &[Told]) -> Vec<usize> {
     told.iter().filter_map(|told| told.number).collect()
 }
 
-impl Simulation<'_> {
-    /// Runs the seeds on all cores until one fails, which need not be the lowest that does.
-    fn first_failure(&self, seeds: Range<u64>) -> Option<Failed> {
+impl<'a> Simulation<'a> {
+    fn new(
+        app: &'a (dyn Fn() -> TestApp + Sync),
+        run: &'a (dyn Fn(&mut TestApp) + Sync),
+        only: Option<BTreeSet<usize>>,
+    ) -> Self {
+        Self {
+            app,
+            run,
+            only,
+            happened: AtomicUsize::new(0),
+            wants_faults: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs the seeds on all cores until one fails, which need not be the lowest that does. Says which run takes longer than
+    /// `long` as soon as it does.
+    fn first_failure(
+        &self,
+        seeds: Range<u64>,
+        long: Duration,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Option<Failed> {
         let next = AtomicU64::new(seeds.start);
         let is_over = AtomicBool::new(false);
         let failed = Mutex::new(None);
+        let runs = Runs::default();
         let work = || {
             while !is_over.load(Ordering::Relaxed) {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if !seeds.contains(&seed) {
                     return;
                 }
+                let _begun = runs.begin(seed);
                 if let Some(failure) = self.attempt(seed, self.only.clone()) {
                     is_over.store(true, Ordering::Relaxed);
                     *failed.lock().expect("nobody panics with it") = Some(failure);
                 }
             }
         };
+        let place = Place::current();
+        let only: Option<Vec<_>> = self.only.as_ref().map(|only| only.iter().copied().collect());
+        let tell = |seed| {
+            let once_more = once_more(seed, only.as_deref(), &place);
+            say(&format!(
+                "seed {seed} takes longer than {long:?}; once more: {once_more}"
+            ));
+        };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = u64::try_from(cores).unwrap_or(1).min(seeds.end - seeds.start);
-        if threads <= 1 {
-            work();
-        } else {
-            std::thread::scope(|scope| {
-                for _ in 0..threads {
-                    scope.spawn(work);
-                }
-            });
-        }
+        std::thread::scope(|scope| {
+            // Gone when all are done, also where one panics.
+            let (working, over) = mpsc::channel();
+            let runs = &runs;
+            scope.spawn(move || runs.watch(long, &over, tell));
+            if threads <= 1 {
+                work();
+                return;
+            }
+            for _ in 0..threads {
+                let (work, working) = (&work, working.clone());
+                scope.spawn(move || {
+                    work();
+                    drop(working);
+                });
+            }
+        });
         failed.into_inner().expect("nobody panics with it")
     }
 
@@ -324,19 +383,57 @@ mod tests {
 
     #[test]
     fn a_command_is_told_where_the_thread_has_the_name_of_a_test() {
+        let once_more = |thread: &str, package: Option<&str>| {
+            let place = Place {
+                thread: Some(thread.to_owned()).filter(|name| !name.is_empty()),
+                package: package.map(str::to_owned),
+            };
+            once_more(7, Some(&[1, 4]), &place)
+        };
         let variables = "STREAM_TEST_SEED=7 STREAM_TEST_FAULTS=1,4";
-        let test = Some("runs::it_holds");
         let release = if cfg!(debug_assertions) { "" } else { " --release" };
-        let alone = format!("{variables} cargo test{release} runs::it_holds -- --exact");
-        assert_eq!(once_more(7, &[1, 4], test, None), alone);
-        let of_package = format!("{variables} cargo test -p shop{release} runs::it_holds -- --exact");
-        assert_eq!(once_more(7, &[1, 4], test, Some("shop")), of_package);
+        assert_eq!(
+            once_more("runs::it_holds", None),
+            format!("{variables} cargo test{release} runs::it_holds -- --exact")
+        );
+        assert_eq!(
+            once_more("runs::it_holds", Some("shop")),
+            format!("{variables} cargo test -p shop{release} runs::it_holds -- --exact")
+        );
         for thread in [
-            Some("main"),
-            Some("src/testing/simulate.rs - testing::simulate (line 33)"),
-            None,
+            "main",
+            "src/testing/simulate.rs - testing::simulate (line 33)",
+            "",
         ] {
-            assert_eq!(once_more(7, &[1, 4], thread, Some("shop")), variables);
+            assert_eq!(once_more(thread, Some("shop")), variables);
+        }
+    }
+
+    /// Each run ends when it was told of; all of them take too long.
+    #[test]
+    fn a_run_that_takes_long_is_told_once_while_it_goes_on() {
+        let told = Mutex::new(Vec::new());
+        let tells = std::sync::Condvar::new();
+        let say = |text: &str| {
+            told.lock().expect("nobody panics with it").push(text.to_owned());
+            tells.notify_all();
+        };
+        let run = |app: &mut TestApp| {
+            let begins = format!("seed {} takes longer than ", app.seed_number());
+            let is_missing = |told: &mut Vec<String>| !told.iter().any(|text| text.starts_with(&begins));
+            let told = told.lock().expect("nobody panics with it");
+            drop(tells.wait_while(told, is_missing));
+        };
+        let simulation = Simulation::new(&TestApp::new, &run, None);
+        let failed = simulation.first_failure(3..8, Duration::from_millis(1), &say);
+        assert!(failed.is_none(), "{failed:?}");
+        let mut told = told.into_inner().expect("nobody panics with it");
+        told.sort();
+        assert_eq!(told.len(), 5, "{told:?}");
+        for (text, seed) in told.iter().zip(3..) {
+            let command = format!("; once more: STREAM_TEST_SEED={seed}");
+            assert!(text.contains(&command), "{text}");
+            assert!(text.starts_with(&format!("seed {seed} takes ")), "{text}");
         }
     }
 }
