@@ -36,6 +36,8 @@ mod faults;
 #[cfg(feature = "testing")]
 mod one_task;
 #[cfg(feature = "testing")]
+mod panics;
+#[cfg(feature = "testing")]
 mod random;
 #[cfg(feature = "testing")]
 mod simulate;

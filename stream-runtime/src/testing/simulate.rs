@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use super::app::TestApp;
 use super::faults::{Faults, Schedule, Told};
+use super::panics::{Panicked, caught};
 use super::watch::Runs;
 
 /// How many seeds are tried unless said otherwise.
@@ -64,12 +64,14 @@ const LONG: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 /// When a run does. Settings of tests that are no numbers are reported too.
+#[track_caller]
 pub fn simulate(app: impl Fn() -> TestApp + Sync, run: impl Fn(&mut TestApp) + Sync) {
     let wanted = Wanted::read(|name| std::env::var(name).ok());
     simulate_some(app, run, wanted);
 }
 
 /// The same with these seeds and faults.
+#[track_caller]
 pub(super) fn simulate_some(
     app: impl Fn() -> TestApp + Sync,
     run: impl Fn(&mut TestApp) + Sync,
@@ -88,12 +90,11 @@ pub(super) fn simulate_some(
         return;
     };
     let seed = failed.seed;
-    // What other runs printed is above; it cannot be told apart there.
-    let Some(failed) = simulation.attempt(seed, simulation.only.clone()) else {
+    let Some(failed) = simulation.attempt(seed, simulation.only.clone(), true) else {
         panic!(
             "seed {seed} failed and did not fail again: the test depends on more than its seed, such as a static, a \
              `HashMap` or the real time. It said: {}",
-            failed.message
+            failed.panicked.message
         );
     };
     let failed = match simulation.only {
@@ -105,9 +106,11 @@ pub(super) fn simulate_some(
         true => "without any fault\n".to_owned(),
         false => format!("with these faults:\n{}", faults.concat()),
     };
-    let message = &failed.message;
+    let Panicked { message, place } = &failed.panicked;
+    let at = place.iter().map(|place| format!(" at {place}"));
+    let at: String = at.collect();
     let once_more = once_more(seed, Some(&failed.numbers()), &Place::current());
-    panic!("seed {seed} of {seeds:?} fails: {message}\n{faults}once more: {once_more}");
+    panic!("seed {seed} of {seeds:?} fails{at}: {message}\n{faults}once more: {once_more}");
 }
 
 /// Says something at once. What goes through `eprintln!` is kept by the test harness until the test ends.
@@ -175,11 +178,17 @@ impl Wanted {
     ///
     /// # Panics
     /// When it says something else than numbers.
+    #[track_caller]
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let only = variable("STREAM_TEST_FAULTS").map(|numbers| {
+        let mut only = None;
+        if let Some(numbers) = variable("STREAM_TEST_FAULTS") {
             let numbers = numbers.split(',').map(str::trim).filter(|text| !text.is_empty());
-            numbers.map(|text| number("STREAM_TEST_FAULTS", text)).collect()
-        });
+            let mut wanted = BTreeSet::new();
+            for text in numbers {
+                wanted.insert(number("STREAM_TEST_FAULTS", text));
+            }
+            only = Some(wanted);
+        }
         let seeds = match (variable("STREAM_TEST_SEED"), variable("STREAM_TEST_SEEDS")) {
             (Some(seed), _) => {
                 let seed: u64 = number("STREAM_TEST_SEED", &seed);
@@ -209,7 +218,7 @@ struct Simulation<'a> {
 #[derive(Debug)]
 struct Failed {
     seed: u64,
-    message: String,
+    panicked: Panicked,
     told: Vec<Told>,
 }
 
@@ -258,7 +267,7 @@ impl<'a> Simulation<'a> {
                     return;
                 }
                 let _begun = runs.begin(seed);
-                if let Some(failure) = self.attempt(seed, self.only.clone()) {
+                if let Some(failure) = self.attempt(seed, self.only.clone(), false) {
                     is_over.store(true, Ordering::Relaxed);
                     *failed.lock().expect("nobody panics with it") = Some(failure);
                 }
@@ -294,27 +303,24 @@ impl<'a> Simulation<'a> {
         failed.into_inner().expect("nobody panics with it")
     }
 
-    /// One run; what became of it if it did not hold.
-    fn attempt(&self, seed: u64, only: Option<BTreeSet<usize>>) -> Option<Failed> {
+    /// One run; what became of it if it did not hold. One that is repeated is quiet: what it says was printed before.
+    fn attempt(&self, seed: u64, only: Option<BTreeSet<usize>>, is_quiet: bool) -> Option<Failed> {
         let mut app = (self.app)().seed(seed);
         let faults = app.wanted_faults.take().unwrap_or_else(Faults::all);
         self.wants_faults.fetch_or(!faults.is_empty(), Ordering::Relaxed);
         app.schedule = Schedule::new(faults, seed);
         app.schedule.only = only;
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&mut app)));
+        let outcome = caught(is_quiet, || (self.run)(&mut app));
         let told = std::mem::take(&mut app.schedule.told);
         let happened = numbers(&told).len();
         self.happened.fetch_add(happened, Ordering::Relaxed);
-        let payload = outcome.err()?;
-        eprintln!("that was seed {seed}; faults: {happened}");
+        let panicked = outcome.err()?;
+        if !is_quiet {
+            eprintln!("that was seed {seed}; faults: {happened}");
+        }
         // What is left of it may panic once more on its way out.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(app))));
-        let message = payload
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic without a message".to_owned());
-        Some(Failed { seed, message, told })
+        drop(caught(is_quiet, || drop(app)));
+        Some(Failed { seed, panicked, told })
     }
 
     /// Leaves out faults, first many and then single ones, as long as the run still fails.
@@ -328,7 +334,7 @@ impl<'a> Simulation<'a> {
                 let kept = kept.filter(|(place, _)| !(from..from + size).contains(place));
                 let only = kept.map(|(_, number)| number).collect();
                 tries += 1;
-                match self.attempt(failed.seed, Some(only)) {
+                match self.attempt(failed.seed, Some(only), true) {
                     Some(again) => failed = again,
                     None => from += size,
                 }
@@ -343,10 +349,12 @@ impl<'a> Simulation<'a> {
     }
 }
 
+#[track_caller]
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> T {
-    text.trim()
-        .parse()
-        .unwrap_or_else(|_| panic!("{name}: `{text}` is no number"))
+    match text.trim().parse() {
+        Ok(number) => number,
+        Err(_) => panic!("{name}: `{text}` is no number"),
+    }
 }
 
 #[cfg(test)]
