@@ -7,6 +7,7 @@ use std::panic::catch_unwind;
 use super::{COUNTS, SEEN, WORDS, app, counted, four, seconds, send_all, shares};
 use crate::partition_of;
 use crate::prelude::*;
+use crate::testing::panics::caught;
 use crate::testing::{FaultKind, Faults, TestApp};
 
 /// Milliseconds of a day.
@@ -217,6 +218,57 @@ fn a_worker_that_is_not_there_is_named() {
             Some("there is no worker 1"),
             "{name}"
         );
+    }
+}
+
+/// A topic of no agent.
+#[topic(name = "strange")]
+static STRANGE: Topic<String, u64>;
+
+/// A table of no agent.
+#[table(name = "strange")]
+static STRANGE_TABLE: Table<String, u64>;
+
+/// An output that is not what it should be.
+fn with_no_key(app: &mut TestApp) -> &mut TestApp {
+    app.send_bytes("counts", None, None)
+}
+
+/// A setting is no number.
+fn misconfigured() -> TestApp {
+    app().set("partitions", "many")
+}
+
+#[test]
+fn what_cannot_be_done_is_told_with_the_line_of_the_test() {
+    type Act = fn(&mut TestApp);
+    let acts: [(u32, Act); 21] = [
+        (line!(), |app| _ = app.send(&STRANGE, "a", 1_u64)),
+        (line!(), |app| _ = app.send_at(&STRANGE, "a", 1_u64, 0)),
+        (line!(), |app| _ = app.send_bytes("strange", None, None)),
+        (line!(), |app| _ = app.outputs(&STRANGE)),
+        (line!(), |app| _ = with_no_key(app).outputs(&COUNTS)),
+        (line!(), |app| _ = app.records("strange")),
+        (line!(), |app| _ = app.table(&STRANGE_TABLE)),
+        (line!(), |app| _ = app.kill(0).table(&SEEN)),
+        (line!(), |app| _ = app.broker_away(true).settle()),
+        (line!(), |app| _ = app.start(0)),
+        (line!(), |app| _ = app.start(2)),
+        (line!(), |app| _ = app.broker_away(true).scale(2)),
+        (line!(), |app| _ = app.kill(1)),
+        (line!(), |app| _ = app.stop(1)),
+        (line!(), |app| _ = app.freeze(0).stop(0)),
+        (line!(), |app| _ = app.freeze(1)),
+        (line!(), |app| _ = app.thaw(1)),
+        (line!(), |app| _ = app.cut_off(1, true)),
+        (line!(), |app| _ = app.wipe(0)),
+        (line!(), |_| _ = TestApp::new().workers(0)),
+        (line!(), |_| _ = misconfigured().settle()),
+    ];
+    for (line, act) in acts {
+        let panicked = caught(true, || act(&mut app())).expect_err("it cannot be done");
+        let place = Some(format!("{}:{line}", file!()));
+        assert_eq!(panicked.place, place, "{}", panicked.message);
     }
 }
 
