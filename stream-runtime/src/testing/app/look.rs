@@ -1,7 +1,8 @@
 //! What a test sees of a program.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, btree_map};
+use std::hash::{BuildHasher, Hash};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -130,8 +131,8 @@ impl TestApp {
         self.seed
     }
 
-    /// What was done, a line each: requests with a checksum of what is in them, faults, starts and ends. Empty without
-    /// [`traced`](Self::traced). Two runs that have the same lines did the same.
+    /// What was done, a line each: requests and answers with a checksum of what is in them, faults, starts and ends. Empty
+    /// without [`traced`](Self::traced). Two runs that have the same lines did the same.
     #[track_caller]
     pub fn trace(&mut self) -> Vec<String> {
         self.world().network.lock().trace().to_vec()
@@ -225,6 +226,35 @@ impl TestRecord {
 }
 
 /// The entries of a table at some moment, those of all partitions together, in the order of their keys.
+///
+/// It compares with the maps of the standard library:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use stream_runtime::prelude::*;
+/// use stream_runtime::testing::TestApp;
+///
+/// #[topic]
+/// static WORDS: Topic<String, String>;
+///
+/// #[table]
+/// static SEEN: Table<String, u64>;
+///
+/// #[agent(topic = WORDS)]
+/// async fn count(word: String) {
+///     SEEN.update(&word, |n| *n += 1);
+/// }
+///
+/// # fn main() {
+/// let mut app = TestApp::new().agents([count::agent()]);
+/// app.send(&WORDS, "a", "a").send(&WORDS, "b", "b").settle();
+/// let seen = app.table(&SEEN);
+/// assert_eq!(seen, BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 1)]));
+/// for (word, count) in &seen {
+///     assert_eq!(*count, 1, "{word}");
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableView<K, V> {
     entries: BTreeMap<K, V>,
@@ -252,6 +282,28 @@ impl<K: Ord, V> TableView<K, V> {
 
     /// The entries in the order of their keys.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.entries.iter()
+    }
+}
+
+impl<K: PartialEq, V: PartialEq> PartialEq<BTreeMap<K, V>> for TableView<K, V> {
+    fn eq(&self, other: &BTreeMap<K, V>) -> bool {
+        self.entries == *other
+    }
+}
+
+impl<K: Eq + Hash, V: PartialEq, S: BuildHasher> PartialEq<HashMap<K, V, S>> for TableView<K, V> {
+    fn eq(&self, other: &HashMap<K, V, S>) -> bool {
+        let mut entries = self.entries.iter();
+        self.entries.len() == other.len() && entries.all(|(key, value)| other.get(key) == Some(value))
+    }
+}
+
+impl<'a, K, V> IntoIterator for &'a TableView<K, V> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = btree_map::Iter<'a, K, V>;
+
+    fn into_iter(self) -> Self::IntoIter {
         self.entries.iter()
     }
 }

@@ -1,7 +1,7 @@
 //! What a test does to a program, call by call.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::catch_unwind;
 
 use super::{COUNTS, SEEN, WORDS, app, counted, four, seconds, send_all, shares};
@@ -270,6 +270,26 @@ fn what_cannot_be_done_is_told_with_the_line_of_the_test() {
         let place = Some(format!("{}:{line}", file!()));
         assert_eq!(panicked.place, place, "{}", panicked.message);
     }
+}
+
+#[test]
+fn a_table_is_as_a_map_with_its_entries() {
+    let mut app = app();
+    app.send(&WORDS, "a", "a").send(&WORDS, "b", "b").settle();
+    let seen = app.table(&SEEN);
+    let same = [("a".to_owned(), 1), ("b".to_owned(), 1)];
+    assert_eq!(seen, BTreeMap::from(same.clone()));
+    assert_eq!(seen, HashMap::<_, _>::from(same.clone()));
+    assert!((&seen).into_iter().eq(seen.iter()));
+    for other in [
+        [("a".to_owned(), 1), ("b".to_owned(), 2)],
+        [("a".to_owned(), 1), ("c".to_owned(), 1)],
+    ] {
+        assert_ne!(seen, BTreeMap::from(other.clone()));
+        assert_ne!(seen, HashMap::<_, _>::from(other));
+    }
+    let [first, _] = same;
+    assert_ne!(seen, HashMap::<_, _>::from([first]));
 }
 
 thread_local! {
