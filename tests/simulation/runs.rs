@@ -1,5 +1,6 @@
 //! Runs by seed.
 
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use stream_runtime::testing::{Faults, Random, TestApp, simulate};
@@ -81,26 +82,72 @@ fn of(workers: usize) -> TestApp {
     app().workers(workers).faults(Faults::all())
 }
 
+/// Programs that differ in what they are made of.
+const PROGRAMS: [fn() -> TestApp; 3] = [
+    || of(2).exactly_once(),
+    || of(2),
+    || of(3).exactly_once().set("standby_replicas", 1),
+];
+
+fn assert_same(one: &[String], other: &[String]) {
+    assert!(one.len() > 1000, "{} events", one.len());
+    let different = one.iter().zip(other).position(|(one, other)| one != other);
+    if let Some(place) = different {
+        panic!("event {place}: {} and then {}", one[place], other[place]);
+    }
+    assert_eq!(one.len(), other.len());
+}
+
 #[test]
 fn a_seed_gives_the_same_run_to_the_letter() {
-    let programs: [fn() -> TestApp; 3] = [
-        || of(2).exactly_once(),
-        || of(2),
-        || of(3).exactly_once().set("standby_replicas", 1),
-    ];
-    for program in programs {
+    for program in PROGRAMS {
         let run = || {
             let mut world = program().seed(7).traced();
             feed(&mut world);
             feed(&mut world);
             world.trace()
         };
-        let (one, other) = (run(), run());
-        assert!(one.len() > 1000, "{} events", one.len());
-        let different = one.iter().zip(&other).position(|(one, other)| one != other);
-        if let Some(place) = different {
-            panic!("event {place}: {} and then {}", one[place], other[place]);
+        assert_same(&run(), &run());
+    }
+}
+
+/// The next test, and the variable that has it run a seed and print the trace, in a process of its own.
+const TRACES: &str = "runs::a_seed_gives_the_same_run_in_every_process";
+const SEED: &str = "SIMULATION_SEED";
+
+/// Statics, addresses and the order of hash maps are others in another process.
+#[test]
+fn a_seed_gives_the_same_run_in_every_process() {
+    if let Ok(seed) = std::env::var(SEED) {
+        let seed: usize = seed.parse().expect("a number");
+        let mut world = PROGRAMS[seed % PROGRAMS.len()]().seed(seed as u64).traced();
+        feed(&mut world);
+        // The harness has begun a line.
+        println!();
+        for event in world.trace() {
+            println!("event {event}");
         }
-        assert_eq!(one.len(), other.len());
+        return;
+    }
+    let start = |seed: usize| {
+        let mut test = Command::new(std::env::current_exe().expect("it runs"));
+        test.args(["--exact", TRACES, "--nocapture"])
+            .env(SEED, seed.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        test.spawn().expect("it starts")
+    };
+    let trace = |process: Child| {
+        let output = process.wait_with_output().expect("it ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let printed = String::from_utf8(output.stdout).expect("a trace is text");
+        let events = printed.lines().filter(|line| line.starts_with("event "));
+        events.map(str::to_owned).collect::<Vec<_>>()
+    };
+    for seed in 7..10 {
+        let processes = [start(seed), start(seed)];
+        let [one, other] = processes.map(trace);
+        assert_same(&one, &other);
     }
 }

@@ -79,7 +79,7 @@ pub(super) fn run<P: Program>(
             }
             if found.older > 0 {
                 eprintln!(
-                    "{} of {topic} not shown: `--limit` shows more",
+                    "up to {} of {topic} not shown: `--limit` shows more",
                     records(found.older)
                 );
             }

@@ -97,6 +97,7 @@ pub(super) trait Timetable {
 }
 
 impl Driver {
+    #[track_caller]
     pub(super) fn new(program: Program, seed: u64) -> Self {
         assert!(
             tokio::runtime::Handle::try_current().is_err(),
@@ -362,6 +363,7 @@ impl World {
     ///
     /// # Panics
     /// When there is none of this number.
+    #[track_caller]
     pub(super) fn known(&mut self, number: usize) -> &mut Worker {
         assert!(number < self.workers.len(), "there is no worker {number}");
         &mut self.workers[number]

@@ -38,11 +38,15 @@ mod faults;
 #[cfg(feature = "testing")]
 mod one_task;
 #[cfg(feature = "testing")]
+mod panics;
+#[cfg(feature = "testing")]
 mod random;
 #[cfg(feature = "testing")]
 mod simulate;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
+#[cfg(feature = "testing")]
+mod watch;
 #[cfg(feature = "testing")]
 mod worker;
 

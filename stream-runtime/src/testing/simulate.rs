@@ -1,13 +1,16 @@
 //! A program under everything that can go wrong, seed by seed: [`simulate`].
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::time::Duration;
 
 use super::app::TestApp;
 use super::faults::{Faults, Schedule, Told};
+use super::panics::{Panicked, caught};
+use super::watch::Runs;
 
 /// How many seeds are tried unless said otherwise.
 const SEEDS: u64 = 50;
@@ -15,6 +18,8 @@ const SEEDS: u64 = 50;
 const ENOUGH: u64 = 10;
 /// How often a run that fails is repeated to find out which of its faults matter.
 const TRIES: usize = 60;
+/// A run that takes longer is told of while it goes on: it may never end. By the real time.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Runs a program with seed after seed, while workers die, disks fill, networks break and clocks jump, as
 /// [`Faults::all`] lists it or [`TestApp::faults`] says.
@@ -59,26 +64,22 @@ const TRIES: usize = 60;
 ///
 /// # Panics
 /// When a run does. Settings of tests that are no numbers are reported too.
+#[track_caller]
 pub fn simulate(app: impl Fn() -> TestApp + Sync, run: impl Fn(&mut TestApp) + Sync) {
     let wanted = Wanted::read(|name| std::env::var(name).ok());
     simulate_some(app, run, wanted);
 }
 
 /// The same with these seeds and faults.
+#[track_caller]
 pub(super) fn simulate_some(
     app: impl Fn() -> TestApp + Sync,
     run: impl Fn(&mut TestApp) + Sync,
     Wanted { seeds, only }: Wanted,
 ) {
-    let simulation = Simulation {
-        app: &app,
-        run: &run,
-        only,
-        happened: AtomicUsize::new(0),
-        wants_faults: AtomicBool::new(false),
-    };
+    let simulation = Simulation::new(&app, &run, only);
     assert!(!seeds.is_empty(), "STREAM_TEST_SEEDS: {seeds:?} are no seeds");
-    let Some(failed) = simulation.first_failure(seeds.clone()) else {
+    let Some(failed) = simulation.first_failure(seeds.clone(), LONG, &say) else {
         let happened = simulation.happened.load(Ordering::Relaxed);
         let is_idle = happened == 0 && simulation.wants_faults.load(Ordering::Relaxed);
         assert!(
@@ -89,12 +90,11 @@ pub(super) fn simulate_some(
         return;
     };
     let seed = failed.seed;
-    // What other runs printed is above; it cannot be told apart there.
-    let Some(failed) = simulation.attempt(seed, simulation.only.clone()) else {
+    let Some(failed) = simulation.attempt(seed, simulation.only.clone(), true) else {
         panic!(
             "seed {seed} failed and did not fail again: the test depends on more than its seed, such as a static, a \
              `HashMap` or the real time. It said: {}",
-            failed.message
+            failed.panicked.message
         );
     };
     let failed = match simulation.only {
@@ -106,22 +106,61 @@ pub(super) fn simulate_some(
         true => "without any fault\n".to_owned(),
         false => format!("with these faults:\n{}", faults.concat()),
     };
-    let message = &failed.message;
-    let once_more = once_more(seed, &failed.numbers(), std::thread::current().name());
-    panic!("seed {seed} of {seeds:?} fails: {message}\n{faults}once more: {once_more}");
+    let Panicked { message, place } = &failed.panicked;
+    let at = place.iter().map(|place| format!(" at {place}"));
+    let at: String = at.collect();
+    let once_more = once_more(seed, Some(&failed.numbers()), &Place::current());
+    panic!("seed {seed} of {seeds:?} fails{at}: {message}\n{faults}once more: {once_more}");
 }
 
-/// How to run it again: the variables, and the command where the thread has the name of a test, as the test harness
-/// gives it; threads that a test starts itself and tests of documentation have none.
-fn once_more(seed: u64, faults: &[usize], thread: Option<&str>) -> String {
-    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-    let variables = format!("STREAM_TEST_SEED={seed} STREAM_TEST_FAULTS={}", faults.join(","));
+/// Says something at once. What goes through `eprintln!` is kept by the test harness until the test ends.
+fn say(text: &str) {
+    // Nobody may listen.
+    drop(writeln!(std::io::stderr(), "{text}"));
+}
+
+/// What a command needs to run this test again.
+struct Place {
+    /// The name of the thread.
+    thread: Option<String>,
+    package: Option<String>,
+}
+
+impl Place {
+    fn current() -> Self {
+        Self {
+            thread: std::thread::current().name().map(str::to_owned),
+            // Cargo tells it to the tests that it runs.
+            package: std::env::var("CARGO_PKG_NAME").ok(),
+        }
+    }
+}
+
+/// How to run it again, with these faults or with all: the variables, and the command where the thread has the name of a
+/// test, as the test harness gives it; threads that a test starts itself and tests of documentation have none.
+fn once_more(seed: u64, faults: Option<&[usize]>, place: &Place) -> String {
+    let mut variables = format!("STREAM_TEST_SEED={seed}");
+    if let Some(faults) = faults {
+        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        variables += &format!(" STREAM_TEST_FAULTS={}", faults.join(","));
+    }
     let is_path = |name: &&str| {
         name.chars()
             .all(|letter| letter.is_alphanumeric() || "_:".contains(letter))
     };
-    match thread.filter(|name| *name != "main").filter(is_path) {
-        Some(test) => format!("{variables} cargo test {test} -- --exact"),
+    match place
+        .thread
+        .as_deref()
+        .filter(|name| *name != "main")
+        .filter(is_path)
+    {
+        Some(test) => {
+            // In a workspace the command would run the tests of other packages, find none of this name, and pass.
+            let package = place.package.iter().map(|package| format!(" -p {package}"));
+            let package: String = package.collect();
+            let release = if cfg!(debug_assertions) { "" } else { " --release" };
+            format!("{variables} cargo test{package}{release} {test} -- --exact")
+        }
         None => variables,
     }
 }
@@ -139,11 +178,17 @@ impl Wanted {
     ///
     /// # Panics
     /// When it says something else than numbers.
+    #[track_caller]
     pub(super) fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let only = variable("STREAM_TEST_FAULTS").map(|numbers| {
+        let mut only = None;
+        if let Some(numbers) = variable("STREAM_TEST_FAULTS") {
             let numbers = numbers.split(',').map(str::trim).filter(|text| !text.is_empty());
-            numbers.map(|text| number("STREAM_TEST_FAULTS", text)).collect()
-        });
+            let mut wanted = BTreeSet::new();
+            for text in numbers {
+                wanted.insert(number("STREAM_TEST_FAULTS", text));
+            }
+            only = Some(wanted);
+        }
         let seeds = match (variable("STREAM_TEST_SEED"), variable("STREAM_TEST_SEEDS")) {
             (Some(seed), _) => {
                 let seed: u64 = number("STREAM_TEST_SEED", &seed);
@@ -173,7 +218,7 @@ struct Simulation<'a> {
 #[derive(Debug)]
 struct Failed {
     seed: u64,
-    message: String,
+    panicked: Panicked,
     told: Vec<Told>,
 }
 
@@ -188,59 +233,94 @@ fn numbers(told: &[Told]) -> Vec<usize> {
     told.iter().filter_map(|told| told.number).collect()
 }
 
-impl Simulation<'_> {
-    /// Runs the seeds on all cores until one fails, which need not be the lowest that does.
-    fn first_failure(&self, seeds: Range<u64>) -> Option<Failed> {
+impl<'a> Simulation<'a> {
+    fn new(
+        app: &'a (dyn Fn() -> TestApp + Sync),
+        run: &'a (dyn Fn(&mut TestApp) + Sync),
+        only: Option<BTreeSet<usize>>,
+    ) -> Self {
+        Self {
+            app,
+            run,
+            only,
+            happened: AtomicUsize::new(0),
+            wants_faults: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs the seeds on all cores until one fails, which need not be the lowest that does. Says which run takes longer than
+    /// `long` as soon as it does.
+    fn first_failure(
+        &self,
+        seeds: Range<u64>,
+        long: Duration,
+        say: &(dyn Fn(&str) + Sync),
+    ) -> Option<Failed> {
         let next = AtomicU64::new(seeds.start);
         let is_over = AtomicBool::new(false);
         let failed = Mutex::new(None);
+        let runs = Runs::default();
         let work = || {
             while !is_over.load(Ordering::Relaxed) {
                 let seed = next.fetch_add(1, Ordering::Relaxed);
                 if !seeds.contains(&seed) {
                     return;
                 }
-                if let Some(failure) = self.attempt(seed, self.only.clone()) {
+                let _begun = runs.begin(seed);
+                if let Some(failure) = self.attempt(seed, self.only.clone(), false) {
                     is_over.store(true, Ordering::Relaxed);
                     *failed.lock().expect("nobody panics with it") = Some(failure);
                 }
             }
         };
+        let place = Place::current();
+        let only: Option<Vec<_>> = self.only.as_ref().map(|only| only.iter().copied().collect());
+        let tell = |seed| {
+            let once_more = once_more(seed, only.as_deref(), &place);
+            say(&format!(
+                "seed {seed} takes longer than {long:?}; once more: {once_more}"
+            ));
+        };
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let threads = u64::try_from(cores).unwrap_or(1).min(seeds.end - seeds.start);
-        if threads <= 1 {
-            work();
-        } else {
-            std::thread::scope(|scope| {
-                for _ in 0..threads {
-                    scope.spawn(work);
-                }
-            });
-        }
+        std::thread::scope(|scope| {
+            // Gone when all are done, also where one panics.
+            let (working, over) = mpsc::channel();
+            let runs = &runs;
+            scope.spawn(move || runs.watch(long, &over, tell));
+            if threads <= 1 {
+                work();
+                return;
+            }
+            for _ in 0..threads {
+                let (work, working) = (&work, working.clone());
+                scope.spawn(move || {
+                    work();
+                    drop(working);
+                });
+            }
+        });
         failed.into_inner().expect("nobody panics with it")
     }
 
-    /// One run; what became of it if it did not hold.
-    fn attempt(&self, seed: u64, only: Option<BTreeSet<usize>>) -> Option<Failed> {
+    /// One run; what became of it if it did not hold. One that is repeated is quiet: what it says was printed before.
+    fn attempt(&self, seed: u64, only: Option<BTreeSet<usize>>, is_quiet: bool) -> Option<Failed> {
         let mut app = (self.app)().seed(seed);
         let faults = app.wanted_faults.take().unwrap_or_else(Faults::all);
         self.wants_faults.fetch_or(!faults.is_empty(), Ordering::Relaxed);
         app.schedule = Schedule::new(faults, seed);
         app.schedule.only = only;
-        let outcome = catch_unwind(AssertUnwindSafe(|| (self.run)(&mut app)));
+        let outcome = caught(is_quiet, || (self.run)(&mut app));
         let told = std::mem::take(&mut app.schedule.told);
         let happened = numbers(&told).len();
         self.happened.fetch_add(happened, Ordering::Relaxed);
-        let payload = outcome.err()?;
-        eprintln!("that was seed {seed}; faults: {happened}");
+        let panicked = outcome.err()?;
+        if !is_quiet {
+            eprintln!("that was seed {seed}; faults: {happened}");
+        }
         // What is left of it may panic once more on its way out.
-        drop(catch_unwind(AssertUnwindSafe(|| drop(app))));
-        let message = payload
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            .unwrap_or_else(|| "a panic without a message".to_owned());
-        Some(Failed { seed, message, told })
+        drop(caught(is_quiet, || drop(app)));
+        Some(Failed { seed, panicked, told })
     }
 
     /// Leaves out faults, first many and then single ones, as long as the run still fails.
@@ -254,7 +334,7 @@ impl Simulation<'_> {
                 let kept = kept.filter(|(place, _)| !(from..from + size).contains(place));
                 let only = kept.map(|(_, number)| number).collect();
                 tries += 1;
-                match self.attempt(failed.seed, Some(only)) {
+                match self.attempt(failed.seed, Some(only), true) {
                     Some(again) => failed = again,
                     None => from += size,
                 }
@@ -269,10 +349,12 @@ impl Simulation<'_> {
     }
 }
 
+#[track_caller]
 fn number<T: std::str::FromStr>(name: &str, text: &str) -> T {
-    text.trim()
-        .parse()
-        .unwrap_or_else(|_| panic!("{name}: `{text}` is no number"))
+    match text.trim().parse() {
+        Ok(number) => number,
+        Err(_) => panic!("{name}: `{text}` is no number"),
+    }
 }
 
 #[cfg(test)]
@@ -309,14 +391,57 @@ mod tests {
 
     #[test]
     fn a_command_is_told_where_the_thread_has_the_name_of_a_test() {
+        let once_more = |thread: &str, package: Option<&str>| {
+            let place = Place {
+                thread: Some(thread.to_owned()).filter(|name| !name.is_empty()),
+                package: package.map(str::to_owned),
+            };
+            once_more(7, Some(&[1, 4]), &place)
+        };
         let variables = "STREAM_TEST_SEED=7 STREAM_TEST_FAULTS=1,4";
-        for (thread, command) in [
-            (Some("runs::it_holds"), " cargo test runs::it_holds -- --exact"),
-            (Some("main"), ""),
-            (Some("src/testing/simulate.rs - testing::simulate (line 33)"), ""),
-            (None, ""),
+        let release = if cfg!(debug_assertions) { "" } else { " --release" };
+        assert_eq!(
+            once_more("runs::it_holds", None),
+            format!("{variables} cargo test{release} runs::it_holds -- --exact")
+        );
+        assert_eq!(
+            once_more("runs::it_holds", Some("shop")),
+            format!("{variables} cargo test -p shop{release} runs::it_holds -- --exact")
+        );
+        for thread in [
+            "main",
+            "src/testing/simulate.rs - testing::simulate (line 33)",
+            "",
         ] {
-            assert_eq!(once_more(7, &[1, 4], thread), format!("{variables}{command}"));
+            assert_eq!(once_more(thread, Some("shop")), variables);
+        }
+    }
+
+    /// Each run ends when it was told of; all of them take too long.
+    #[test]
+    fn a_run_that_takes_long_is_told_once_while_it_goes_on() {
+        let told = Mutex::new(Vec::new());
+        let tells = std::sync::Condvar::new();
+        let say = |text: &str| {
+            told.lock().expect("nobody panics with it").push(text.to_owned());
+            tells.notify_all();
+        };
+        let run = |app: &mut TestApp| {
+            let begins = format!("seed {} takes longer than ", app.seed_number());
+            let is_missing = |told: &mut Vec<String>| !told.iter().any(|text| text.starts_with(&begins));
+            let told = told.lock().expect("nobody panics with it");
+            drop(tells.wait_while(told, is_missing));
+        };
+        let simulation = Simulation::new(&TestApp::new, &run, None);
+        let failed = simulation.first_failure(3..8, Duration::from_millis(1), &say);
+        assert!(failed.is_none(), "{failed:?}");
+        let mut told = told.into_inner().expect("nobody panics with it");
+        told.sort();
+        assert_eq!(told.len(), 5, "{told:?}");
+        for (text, seed) in told.iter().zip(3..) {
+            let command = format!("; once more: STREAM_TEST_SEED={seed}");
+            assert!(text.contains(&command), "{text}");
+            assert!(text.starts_with(&format!("seed {seed} takes ")), "{text}");
         }
     }
 }

@@ -20,6 +20,7 @@ impl TestApp {
     ///
     /// # Panics
     /// When the record does not encode, or the program has no such topic.
+    #[track_caller]
     pub fn send<K: 'static, V: 'static>(
         &mut self,
         topic: &'static Topic<K, V>,
@@ -34,6 +35,7 @@ impl TestApp {
     ///
     /// # Panics
     /// As [`send`](Self::send).
+    #[track_caller]
     pub fn send_at<K: 'static, V: 'static>(
         &mut self,
         topic: &'static Topic<K, V>,
@@ -52,6 +54,7 @@ impl TestApp {
     ///
     /// # Panics
     /// When the program has no such topic.
+    #[track_caller]
     pub fn send_bytes(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> &mut Self {
         let now = self.now_millis();
         self.put(topic, key, value, now)
@@ -61,6 +64,7 @@ impl TestApp {
     ///
     /// # Panics
     /// When a worker cannot be started again that was to be, or the runtime has a defect.
+    #[track_caller]
     pub fn advance(&mut self, time: Duration) -> &mut Self {
         let (Running { driver, .. }, schedule) = self.running();
         let end = driver.world.elapsed() + time;
@@ -75,6 +79,7 @@ impl TestApp {
     /// # Panics
     /// When a task has stopped, when a worker has ended by itself, or when it is not over after 15 virtual minutes. The
     /// message says what is left.
+    #[track_caller]
     pub fn settle(&mut self) -> &mut Self {
         let (running, schedule) = self.running();
         let (driver, progress) = (&mut running.driver, &running.progress);
@@ -106,24 +111,21 @@ impl TestApp {
     ///
     /// # Panics
     /// When there is no such worker.
+    #[track_caller]
     pub fn kill(&mut self, worker: usize) -> &mut Self {
-        self.at_once(|world| {
-            world.known(worker).is_wanted = false;
-            world.kill(worker);
-        })
+        self.world().known(worker).is_wanted = false;
+        self.at_once(|world| world.kill(worker))
     }
 
     /// Stops a worker in order: it finishes its records, commits, and leaves the group.
     ///
     /// # Panics
     /// When there is no such worker, or it does not end within two virtual minutes.
+    #[track_caller]
     pub fn stop(&mut self, worker: usize) -> &mut Self {
+        self.world().known(worker).is_wanted = false;
         let (Running { driver, .. }, schedule) = self.running();
-        driver.at_once(|world| {
-            let worker = world.known(worker);
-            worker.is_wanted = false;
-            worker.ask_to_stop();
-        });
+        driver.at_once(|world| world.workers[worker].ask_to_stop());
         let end = driver.world.elapsed() + STOP;
         let ended = driver.run_until(end, schedule, |world| !world.workers[worker].lives());
         assert!(
@@ -139,6 +141,7 @@ impl TestApp {
     /// # Panics
     /// When it runs, cannot start, or the broker is [away](Self::broker_away): it would wait for the broker, which only
     /// the test brings back.
+    #[track_caller]
     pub fn start(&mut self, worker: usize) -> &mut Self {
         let workers = &self.world().workers;
         assert!(
@@ -165,6 +168,7 @@ impl TestApp {
     ///
     /// # Panics
     /// As [`start`](Self::start) and [`stop`](Self::stop).
+    #[track_caller]
     pub fn scale(&mut self, workers: usize) -> &mut Self {
         let known = self.world().workers.len().max(workers);
         for number in 0..known {
@@ -182,36 +186,34 @@ impl TestApp {
     ///
     /// # Panics
     /// When there is no such worker.
+    #[track_caller]
     pub fn freeze(&mut self, worker: usize) -> &mut Self {
-        self.at_once(|world| {
-            world.known(worker);
-            world.set_frozen(worker, true);
-        })
+        self.world().known(worker);
+        self.at_once(|world| world.set_frozen(worker, true))
     }
 
     /// Lets a frozen worker go on, as SIGCONT does.
     ///
     /// # Panics
     /// When there is no such worker.
+    #[track_caller]
     pub fn thaw(&mut self, worker: usize) -> &mut Self {
-        self.at_once(|world| {
-            world.known(worker);
-            world.set_frozen(worker, false);
-        })
+        self.world().known(worker);
+        self.at_once(|world| world.set_frozen(worker, false))
     }
 
     /// Cuts a worker off from the broker, or joins it again.
     ///
     /// # Panics
     /// When there is no such worker.
+    #[track_caller]
     pub fn cut_off(&mut self, worker: usize, is_cut_off: bool) -> &mut Self {
-        self.at_once(|world| {
-            world.known(worker);
-            world.set_cut_off(worker, is_cut_off);
-        })
+        self.world().known(worker);
+        self.at_once(|world| world.set_cut_off(worker, is_cut_off))
     }
 
     /// Makes the broker answer nobody, or all again. It keeps what it has. No worker starts meanwhile.
+    #[track_caller]
     pub fn broker_away(&mut self, is_away: bool) -> &mut Self {
         let (Running { driver, .. }, schedule) = self.running();
         schedule.leave_broker();
@@ -223,6 +225,7 @@ impl TestApp {
     ///
     /// # Panics
     /// When there is no such worker, or it runs.
+    #[track_caller]
     pub fn wipe(&mut self, worker: usize) -> &mut Self {
         let worker = self.world().known(worker);
         assert!(!worker.lives(), "{worker:?} runs: kill or stop it first");
@@ -231,16 +234,19 @@ impl TestApp {
     }
 
     /// Does something on virtual time, which the destructors of a program see too.
+    #[track_caller]
     fn at_once(&mut self, act: impl FnOnce(&mut World)) -> &mut Self {
         self.running().0.driver.at_once(act);
         self
     }
 
+    #[track_caller]
     fn put(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, timestamp: i64) -> &mut Self {
         self.put_with(topic, key, value, &TestSending::default().timestamp(timestamp))
     }
 }
 
+#[track_caller]
 pub(super) fn encoded<T>(codec: CodecOf<T>, value: &T) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     match (codec.encode)(value, &mut bytes) {

@@ -1,7 +1,8 @@
 //! What a test sees of a program.
 
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, btree_map};
+use std::hash::{BuildHasher, Hash};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -17,11 +18,13 @@ use crate::testing::clients::topics::LoggedRecord;
 /// What is seen of it.
 impl TestApp {
     /// The time since the start.
+    #[track_caller]
     pub fn elapsed(&mut self) -> Duration {
         self.world().elapsed()
     }
 
     /// Milliseconds since the Unix epoch; tests begin with the year 2020.
+    #[track_caller]
     pub fn now_millis(&mut self) -> i64 {
         self.world().network.lock().wall_millis()
     }
@@ -31,23 +34,25 @@ impl TestApp {
     ///
     /// # Panics
     /// When a record does not decode, or the program has no such topic.
+    #[track_caller]
     pub fn outputs<K: 'static, V: 'static>(&mut self, topic: &'static Topic<K, V>) -> Vec<(K, V)> {
         let name = self.name_of(topic.def());
-        let records = self.read(&name).into_iter();
-        records
-            .map(|record| {
-                let place = format!("{name}/{} at offset {}", record.partition, record.offset);
-                let key = decoded(topic.key, record.key.as_deref(), "key", &place);
-                let value = decoded(topic.value, record.value.as_deref(), "value", &place);
-                (key, value)
-            })
-            .collect()
+        let mut outputs = Vec::new();
+        // No closures: a panic names the line of the test.
+        for record in self.read(&name) {
+            let place = format!("{name}/{} at offset {}", record.partition, record.offset);
+            let key = decoded(topic.key, record.key.as_deref(), "key", &place);
+            let value = decoded(topic.value, record.value.as_deref(), "value", &place);
+            outputs.push((key, value));
+        }
+        outputs
     }
 
     /// All records of a topic by its name on the broker, as they are; otherwise as [`outputs`](Self::outputs).
     ///
     /// # Panics
     /// When the program has no such topic.
+    #[track_caller]
     pub fn records(&mut self, topic: &str) -> Vec<TestRecord> {
         self.read(topic)
     }
@@ -57,6 +62,7 @@ impl TestApp {
     /// # Panics
     /// When the program has no such table, an entry does not decode, or nobody has one of its tasks at the moment, as
     /// after a [`kill`](Self::kill): [`settle`](Self::settle) first.
+    #[track_caller]
     pub fn table<K, V>(&mut self, table: &'static Table<K, V>) -> TableView<K, V>
     where
         K: TableKey,
@@ -65,9 +71,9 @@ impl TestApp {
         let name = table.def().name;
         let (running, _) = self.running();
         let world = &running.driver.world;
-        let (sub, count) = world.tasks_of(name).unwrap_or_else(|| {
-            panic!("the program has no table `{name}`: is it used by one of the agents of the test?")
-        });
+        let Some((sub, count)) = world.tasks_of(name) else {
+            panic!("the program has no table `{name}`: is it used by one of the agents of the test?");
+        };
         let mut restored = world.restored_tasks();
         restored.retain(|(found, ..)| *found == sub);
         let is_there = |number: &u32| {
@@ -99,6 +105,7 @@ impl TestApp {
     }
 
     /// The tasks that each worker runs, restored and ready: `<sub-topology>/<partition>`.
+    #[track_caller]
     pub fn running_tasks(&mut self) -> Vec<Vec<String>> {
         let workers = self.world().workers.iter();
         let running = workers.map(|worker| {
@@ -114,6 +121,7 @@ impl TestApp {
     }
 
     /// Why tasks have stopped, one sentence each.
+    #[track_caller]
     pub fn stopped_tasks(&mut self) -> Vec<String> {
         self.world().stopped()
     }
@@ -123,8 +131,9 @@ impl TestApp {
         self.seed
     }
 
-    /// What was done, a line each: requests with a checksum of what is in them, faults, starts and ends. Empty without
-    /// [`traced`](Self::traced). Two runs that have the same lines did the same.
+    /// What was done, a line each: requests and answers with a checksum of what is in them, faults, starts and ends. Empty
+    /// without [`traced`](Self::traced). Two runs that have the same lines did the same.
+    #[track_caller]
     pub fn trace(&mut self) -> Vec<String> {
         self.world().network.lock().trace().to_vec()
     }
@@ -171,6 +180,7 @@ impl TestApp {
         left.join(", ")
     }
 
+    #[track_caller]
     fn read(&mut self, topic: &str) -> Vec<TestRecord> {
         let count = self.partitions_of(topic);
         let network = self.world().network.clone();
@@ -216,6 +226,35 @@ impl TestRecord {
 }
 
 /// The entries of a table at some moment, those of all partitions together, in the order of their keys.
+///
+/// It compares with the maps of the standard library:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use stream_runtime::prelude::*;
+/// use stream_runtime::testing::TestApp;
+///
+/// #[topic]
+/// static WORDS: Topic<String, String>;
+///
+/// #[table]
+/// static SEEN: Table<String, u64>;
+///
+/// #[agent(topic = WORDS)]
+/// async fn count(word: String) {
+///     SEEN.update(&word, |n| *n += 1);
+/// }
+///
+/// # fn main() {
+/// let mut app = TestApp::new().agents([count::agent()]);
+/// app.send(&WORDS, "a", "a").send(&WORDS, "b", "b").settle();
+/// let seen = app.table(&SEEN);
+/// assert_eq!(seen, BTreeMap::from([("a".to_owned(), 1), ("b".to_owned(), 1)]));
+/// for (word, count) in &seen {
+///     assert_eq!(*count, 1, "{word}");
+/// }
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableView<K, V> {
     entries: BTreeMap<K, V>,
@@ -247,12 +286,38 @@ impl<K: Ord, V> TableView<K, V> {
     }
 }
 
+impl<K: PartialEq, V: PartialEq> PartialEq<BTreeMap<K, V>> for TableView<K, V> {
+    fn eq(&self, other: &BTreeMap<K, V>) -> bool {
+        self.entries == *other
+    }
+}
+
+impl<K: Eq + Hash, V: PartialEq, S: BuildHasher> PartialEq<HashMap<K, V, S>> for TableView<K, V> {
+    fn eq(&self, other: &HashMap<K, V, S>) -> bool {
+        let mut entries = self.entries.iter();
+        self.entries.len() == other.len() && entries.all(|(key, value)| other.get(key) == Some(value))
+    }
+}
+
+impl<'a, K, V> IntoIterator for &'a TableView<K, V> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = btree_map::Iter<'a, K, V>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.entries.iter()
+    }
+}
+
 impl<K, V> From<TableView<K, V>> for BTreeMap<K, V> {
     fn from(view: TableView<K, V>) -> Self {
         view.entries
     }
 }
 
+#[track_caller]
 fn decoded<T>(codec: CodecOf<T>, bytes: Option<&[u8]>, part: &str, place: &str) -> T {
-    (codec.decode)(bytes).unwrap_or_else(|error| panic!("the {part} of {place} does not decode: {error}"))
+    match (codec.decode)(bytes) {
+        Ok(value) => value,
+        Err(error) => panic!("the {part} of {place} does not decode: {error}"),
+    }
 }

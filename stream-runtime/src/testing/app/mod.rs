@@ -129,6 +129,7 @@ impl TestApp {
     /// # Panics
     /// When it is none.
     #[must_use]
+    #[track_caller]
     pub fn workers(mut self, workers: usize) -> Self {
         assert!(workers > 0, "a program starts with a worker at least");
         self.workers = workers;
@@ -180,9 +181,13 @@ impl TestApp {
 }
 
 impl TestApp {
+    #[track_caller]
     fn start_program(&mut self) -> Running {
         let code = std::slice::from_ref(self.app.code());
-        let settings = Settings::resolve(self.app.id(), code).unwrap_or_else(|error| panic!("{error}"));
+        let settings = match Settings::resolve(self.app.id(), code) {
+            Ok(settings) => settings,
+            Err(error) => panic!("{error}"),
+        };
         let program = Program {
             app: self.app.clone(),
             settings,
@@ -212,6 +217,7 @@ impl TestApp {
     }
 
     /// The program, started if it was not, and what goes wrong with it.
+    #[track_caller]
     pub(super) fn running(&mut self) -> (&mut Running, &mut Schedule) {
         if self.running.is_none() {
             self.running = Some(self.start_program());
@@ -220,6 +226,7 @@ impl TestApp {
         (running, &mut self.schedule)
     }
 
+    #[track_caller]
     pub(super) fn world(&mut self) -> &mut World {
         &mut self.running().0.driver.world
     }
@@ -231,13 +238,15 @@ impl TestApp {
         }
     }
 
+    #[track_caller]
     pub(super) fn partitions_of(&mut self, topic: &str) -> u32 {
         let network = self.world().network.clone();
-        network.partitions(topic).unwrap_or_else(|| {
+        let Some(count) = network.partitions(topic) else {
             let known = network.topic_names().join("`, `");
             panic!(
                 "there is no topic `{topic}`: is it used by one of the agents of the test? There are `{known}`"
-            )
-        })
+            );
+        };
+        count
     }
 }

@@ -16,6 +16,7 @@ mod refusals;
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use kafka_protocol::ResponseError;
@@ -268,12 +269,20 @@ impl Network {
         version: i16,
         request: impl Into<Request>,
     ) -> Option<Response> {
+        let request = request.into();
+        self.note(|| format!("{process:?} asks at once {}", kind(&request)));
         let is_reached = !self.is_away && !self.cut_off.contains(&process);
-        is_reached.then(|| self.demand(version, request)).flatten()
+        is_reached.then(|| self.at_once(version, request)).flatten()
     }
 
     /// Asks the broker at once, wherever it is: for the test itself. `None` when it would answer later.
     pub(crate) fn demand(&mut self, version: i16, request: impl Into<Request>) -> Option<Response> {
+        let request = request.into();
+        self.note(|| format!("the test asks at once {}", kind(&request)));
+        self.at_once(version, request)
+    }
+
+    fn at_once(&mut self, version: i16, request: Request) -> Option<Response> {
         self.next += 1;
         let caller = Caller {
             token: Token(self.next),
@@ -282,10 +291,13 @@ impl Network {
             version,
         };
         let now = self.now();
-        let answer = self.broker.handle(now, &caller, request.into());
+        let answer = self.broker.handle(now, &caller, request);
         self.complete();
         match answer {
-            Answer::Ready(response) => Some(response),
+            Answer::Ready(response) => {
+                self.note(|| format!("answered at once {}", kind(&response)));
+                Some(response)
+            }
             Answer::Later | Answer::Nothing => None,
         }
     }
@@ -505,6 +517,10 @@ impl Network {
                         for connection in member.connections.values_mut() {
                             connection.refusing.retain(|_, (_, refused)| *refused != call);
                         }
+                        if let Some(trace) = &mut self.trace {
+                            let (name, answer) = (&member.name, kind(&answer));
+                            trace.push(format!("{:?} {name} is answered {answer}", self.elapsed));
+                        }
                         self.with_client(client, |actor, net| actor.answered(call, Ok(*answer), net));
                     }
                     Event::Loss {
@@ -515,6 +531,9 @@ impl Network {
                             if learned.is_some() {
                                 connection.refusing.clear();
                             }
+                        }
+                        if let Some(trace) = &mut self.trace {
+                            trace.push(format!("{:?} {} gets no answer", self.elapsed, member.name));
                         }
                         self.with_client(client, |actor, net| actor.answered(call, Err(NoAnswer), net));
                     }
@@ -650,9 +669,9 @@ impl Network {
     }
 }
 
-/// The name of a request and a checksum of it, for the trace.
-fn kind(request: &Request) -> String {
-    let text = format!("{request:?}");
+/// The name of a request or an answer and a checksum of it, for the trace.
+fn kind(message: &impl fmt::Debug) -> String {
+    let text = format!("{message:?}");
     let name = text.split('(').next().unwrap_or_default();
     format!("{name} {:08x}", crc32c::crc32c(text.as_bytes()))
 }

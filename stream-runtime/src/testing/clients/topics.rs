@@ -58,6 +58,7 @@ impl SharedNetwork {
     ///
     /// # Panics
     /// When the broker refuses it.
+    #[track_caller]
     pub(crate) fn produce(&self, topic: &str, partition: i32, record: &NewRecord<'_>) -> i64 {
         let mut batch = Batch::new();
         batch.push(&Parts {

@@ -1,12 +1,13 @@
 //! What a test does to a program, call by call.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::catch_unwind;
 
 use super::{COUNTS, SEEN, WORDS, app, counted, four, seconds, send_all, shares};
 use crate::partition_of;
 use crate::prelude::*;
+use crate::testing::panics::caught;
 use crate::testing::{CommitStep, FaultKind, Faults, TestApp};
 
 /// Milliseconds of a day.
@@ -258,6 +259,77 @@ fn a_worker_that_is_not_there_is_named() {
             "{name}"
         );
     }
+}
+
+/// A topic of no agent.
+#[topic(name = "strange")]
+static STRANGE: Topic<String, u64>;
+
+/// A table of no agent.
+#[table(name = "strange")]
+static STRANGE_TABLE: Table<String, u64>;
+
+/// An output that is not what it should be.
+fn with_no_key(app: &mut TestApp) -> &mut TestApp {
+    app.send_bytes("counts", None, None)
+}
+
+/// A setting is no number.
+fn misconfigured() -> TestApp {
+    app().set("partitions", "many")
+}
+
+#[test]
+fn what_cannot_be_done_is_told_with_the_line_of_the_test() {
+    type Act = fn(&mut TestApp);
+    let acts: [(u32, Act); 21] = [
+        (line!(), |app| _ = app.send(&STRANGE, "a", 1_u64)),
+        (line!(), |app| _ = app.send_at(&STRANGE, "a", 1_u64, 0)),
+        (line!(), |app| _ = app.send_bytes("strange", None, None)),
+        (line!(), |app| _ = app.outputs(&STRANGE)),
+        (line!(), |app| _ = with_no_key(app).outputs(&COUNTS)),
+        (line!(), |app| _ = app.records("strange")),
+        (line!(), |app| _ = app.table(&STRANGE_TABLE)),
+        (line!(), |app| _ = app.kill(0).table(&SEEN)),
+        (line!(), |app| _ = app.broker_away(true).settle()),
+        (line!(), |app| _ = app.start(0)),
+        (line!(), |app| _ = app.start(2)),
+        (line!(), |app| _ = app.broker_away(true).scale(2)),
+        (line!(), |app| _ = app.kill(1)),
+        (line!(), |app| _ = app.stop(1)),
+        (line!(), |app| _ = app.freeze(0).stop(0)),
+        (line!(), |app| _ = app.freeze(1)),
+        (line!(), |app| _ = app.thaw(1)),
+        (line!(), |app| _ = app.cut_off(1, true)),
+        (line!(), |app| _ = app.wipe(0)),
+        (line!(), |_| _ = TestApp::new().workers(0)),
+        (line!(), |_| _ = misconfigured().settle()),
+    ];
+    for (line, act) in acts {
+        let panicked = caught(true, || act(&mut app())).expect_err("it cannot be done");
+        let place = Some(format!("{}:{line}", file!()));
+        assert_eq!(panicked.place, place, "{}", panicked.message);
+    }
+}
+
+#[test]
+fn a_table_is_as_a_map_with_its_entries() {
+    let mut app = app();
+    app.send(&WORDS, "a", "a").send(&WORDS, "b", "b").settle();
+    let seen = app.table(&SEEN);
+    let same = [("a".to_owned(), 1), ("b".to_owned(), 1)];
+    assert_eq!(seen, BTreeMap::from(same.clone()));
+    assert_eq!(seen, HashMap::<_, _>::from(same.clone()));
+    assert!((&seen).into_iter().eq(seen.iter()));
+    for other in [
+        [("a".to_owned(), 1), ("b".to_owned(), 2)],
+        [("a".to_owned(), 1), ("c".to_owned(), 1)],
+    ] {
+        assert_ne!(seen, BTreeMap::from(other.clone()));
+        assert_ne!(seen, HashMap::<_, _>::from(other));
+    }
+    let [first, _] = same;
+    assert_ne!(seen, HashMap::<_, _>::from([first]));
 }
 
 thread_local! {

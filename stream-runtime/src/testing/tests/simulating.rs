@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
 
 use super::{COUNTS, WORDS, app, seconds};
+use crate::testing::panics::caught;
 use crate::testing::simulate::{Wanted, simulate_some};
 use crate::testing::{FaultKind, Faults, TestApp};
 
@@ -54,6 +56,7 @@ fn a_program_that_counts_twice_after_a_kill_fails_with_that_kill_alone_and_can_b
     assert_eq!(told.lines().count(), 1, "{message}");
     let (variables, command) = command.split_once(" cargo test ").expect("it names the test");
     let name = "a_program_that_counts_twice_after_a_kill_fails_with_that_kill_alone_and_can_be_run_again";
+    assert!(command.starts_with("-p stream-runtime "), "{message}");
     assert!(command.ends_with(&format!("{name} -- --exact")), "{message}");
 
     let variables: BTreeMap<_, _> = variables
@@ -73,10 +76,50 @@ fn a_program_that_counts_twice_after_a_kill_fails_with_that_kill_alone_and_can_b
 
 #[test]
 fn what_fails_without_any_fault_is_told_so() {
-    let fails = |_: &mut TestApp| panic!("it never holds");
+    let (line, fails) = (line!(), |_: &mut TestApp| panic!("it never holds"));
     let message = failure(&faults(), all(3..4), fails).expect("it fails");
-    let wanted = "seed 3 of 3..4 fails: it never holds\nwithout any fault\nonce more: STREAM_TEST_SEED=3 STREAM_TEST_FAULTS= cargo";
-    assert!(message.starts_with(wanted), "{message}");
+    let wanted = format!(
+        "seed 3 of 3..4 fails at {}:{line}: it never holds\nwithout any fault\nonce more: STREAM_TEST_SEED=3 \
+         STREAM_TEST_FAULTS=",
+        file!()
+    );
+    assert!(message.starts_with(&wanted), "{message}");
+}
+
+#[test]
+fn a_simulation_fails_at_the_line_of_the_test() {
+    let fails = |_: &mut TestApp| panic!("it never holds");
+    let (line, act) = (line!(), || simulate_some(app, fails, all(3..4)));
+    let panicked = caught(true, act).expect_err("it fails");
+    assert_eq!(panicked.place, Some(format!("{}:{line}", file!())));
+}
+
+/// The name of the next test, and the variable that has it fail, in a process of its own.
+const QUIET: &str = "testing::tests::simulating::only_the_first_run_that_fails_prints_what_it_panics_with";
+const FAILS: &str = "SIMULATION_FAILS";
+
+#[test]
+fn only_the_first_run_that_fails_prints_what_it_panics_with() {
+    if std::env::var_os(FAILS).is_some() {
+        let fails = |app: &mut TestApp| {
+            app.advance(seconds(5));
+            let other = std::thread::spawn(|| panic!("what is on other threads is printed")).join();
+            other.expect_err("it panics");
+            panic!("it never holds");
+        };
+        return simulate_some(|| app().faults(faults()), fails, all(3..4));
+    }
+    let mut test = Command::new(std::env::current_exe().expect("it runs"));
+    test.args(["--exact", QUIET, "--nocapture"]).env(FAILS, "");
+    let output = test.output().expect("it starts");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(printed.matches(":\nit never holds\n").count(), 1, "{printed}");
+    assert_eq!(printed.matches(": it never holds\n").count(), 1, "{printed}");
+    assert_eq!(printed.matches("that was seed 3").count(), 1, "{printed}");
+    assert!(
+        printed.matches(":\nwhat is on other threads").count() > 2,
+        "{printed}"
+    );
 }
 
 #[test]

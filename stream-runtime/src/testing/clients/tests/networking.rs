@@ -8,7 +8,7 @@ use kafka_protocol::messages::MetadataRequest;
 use super::World;
 use crate::broker::api::Response;
 use crate::testing::Random;
-use crate::testing::clients::network::{Call, Client, Net, NoAnswer, Port, Process};
+use crate::testing::clients::network::{Call, Client, Net, Network, NoAnswer, Port, Process};
 
 const VERSION: i16 = 9;
 
@@ -105,6 +105,55 @@ fn a_connection_that_breaks_loses_everything_on_it_until_the_client_knows() {
         told(&port)
             .iter()
             .any(|(call, is_answered, _)| *call == next && *is_answered)
+    );
+}
+
+#[test]
+fn a_trace_tells_what_is_asked_and_answered() {
+    let world = World::new(1);
+    let at_once = |asks: fn(&mut Network) -> Option<Response>| asks(&mut world.network.lock()).is_some();
+    world.network.lock().keep_trace();
+    let port = listener(&world);
+    ask(&port, 0);
+    world.pass(Duration::from_secs(1));
+    world.network.lock().set_away(true);
+    ask(&port, 0);
+    world.pass(Duration::from_secs(5));
+    assert!(!at_once(|network| network.ask(
+        Process(0),
+        VERSION,
+        MetadataRequest::default()
+    )));
+    assert!(at_once(
+        |network| network.demand(VERSION, MetadataRequest::default())
+    ));
+    world.network.lock().set_away(false);
+    assert!(at_once(|network| network.ask(
+        Process(0),
+        VERSION,
+        MetadataRequest::default()
+    )));
+    let network = world.network.lock();
+    let trace = network.trace().iter().map(|line| {
+        let (_, what) = line.split_once(' ').expect("its time is before it");
+        let without_checksum = what.rsplit_once(' ').filter(|(_, last)| last.len() == 8);
+        without_checksum.map_or(what, |(what, _)| what)
+    });
+    assert_eq!(
+        trace.collect::<Vec<_>>(),
+        [
+            "listener asks Metadata",
+            "listener is answered Metadata",
+            "broker away: true",
+            "listener asks Metadata",
+            "listener gets no answer",
+            "Process(0) asks at once Metadata",
+            "the test asks at once Metadata",
+            "answered at once Metadata",
+            "broker away: false",
+            "Process(0) asks at once Metadata",
+            "answered at once Metadata",
+        ]
     );
 }
 
