@@ -49,7 +49,13 @@ fn exactly_once_holds_with_tables_in_memory() {
 #[test]
 fn exactly_once_holds_with_standbys() {
     simulate(
-        || app().workers(3).exactly_once().set("standby_replicas", 1),
+        || {
+            app()
+                .workers(3)
+                .exactly_once()
+                .set("standby_replicas", 1)
+                .set("purge_interval", "2s")
+        },
         |world| feed(world).check_exact(world),
     );
 }
@@ -57,7 +63,12 @@ fn exactly_once_holds_with_standbys() {
 #[test]
 fn at_least_once_keeps_tables_of_the_input_exact_through_crashes() {
     simulate(
-        || app().workers(2).faults(Faults::at_least_once()),
+        || {
+            app()
+                .workers(2)
+                .set("purge_interval", "2s")
+                .faults(Faults::at_least_once())
+        },
         |world| feed(world).check_at_least(world),
     );
 }

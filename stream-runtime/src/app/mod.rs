@@ -30,6 +30,8 @@ pub(crate) use launch::{Connection, connection};
 pub(crate) use plan::Plan;
 #[cfg(feature = "testing")]
 pub(crate) use progress::Progress;
+#[cfg(feature = "testing")]
+pub(crate) use purge::{PassedOn, rounds as purge_rounds};
 pub use running::Running;
 pub(crate) use running::run_until_stopped;
 use settings::{Layer, Settings};

@@ -22,7 +22,7 @@ use crate::topology::Topology;
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// The topics that a program passes records on in.
-pub(super) struct PassedOn {
+pub(crate) struct PassedOn {
     group: String,
     admin: Arc<dyn Admin>,
     /// The name of the sub-topology that reads it, and its name on the broker.
@@ -30,7 +30,7 @@ pub(super) struct PassedOn {
 }
 
 impl PassedOn {
-    pub(super) fn new(group: &str, topology: &Topology, admin: &Arc<dyn Admin>) -> Self {
+    pub(crate) fn new(group: &str, topology: &Topology, admin: &Arc<dyn Admin>) -> Self {
         let topics = topology.topics.iter().filter(|topic| topic.is_passed_on());
         let topics = topics.filter_map(|topic| {
             let reader = &topology.agents[*topic.read_by.first()?];
@@ -78,11 +78,23 @@ pub(super) fn start(
     every: Duration,
     threads: Vec<ThreadStatus>,
 ) -> Result<Option<Ticker>> {
+    let round = rounds(passed_on, every, threads);
+    round
+        .map(|round| Ticker::start("purge", every, round))
+        .transpose()
+}
+
+/// What is done every time. `None` where nothing is passed on.
+pub(crate) fn rounds(
+    passed_on: PassedOn,
+    every: Duration,
+    threads: Vec<ThreadStatus>,
+) -> Option<impl FnMut() + Send + 'static> {
     if passed_on.topics.is_empty() {
-        return Ok(None);
+        return None;
     }
     let mut complained = false;
-    let work = move || {
+    Some(move || {
         let tasks = threads.iter().flat_map(ThreadStatus::get);
         let running = tasks.filter(|task| task.stage == Stage::Running);
         match passed_on.purge(&running.map(|task| task.name).collect()) {
@@ -94,6 +106,5 @@ pub(super) fn start(
                 complained = true;
             }
         }
-    };
-    Ticker::start("purge", every, work).map(Some)
+    })
 }

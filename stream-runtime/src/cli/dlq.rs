@@ -220,8 +220,8 @@ fn told(topic: &str, report: &ReplayReport, dry_run: bool) -> String {
     };
     if report.before > 0 {
         text += &format!(
-            "\n{} passed over that earlier replays have done (`--again` sends them again)",
-            records(report.before)
+            "\n{} passed over, which earlier replays have done (`--again` sends their letters again)",
+            offsets(report.before)
         );
     }
     if report.unwanted > 0 {
@@ -247,6 +247,12 @@ fn letters(count: u64) -> String {
 
 fn records(count: u64) -> String {
     let one = if count == 1 { "record" } else { "records" };
+    format!("{count} {one}")
+}
+
+/// Where there are transactions, their marks have offsets too.
+fn offsets(count: u64) -> String {
+    let one = if count == 1 { "offset" } else { "offsets" };
     format!("{count} {one}")
 }
 

@@ -64,7 +64,8 @@ impl<T> Records for Stream<T> {
 
     /// `None` when the partition is no longer held.
     ///
-    /// Cancel safe: a record is taken only when this is ready.
+    /// Cancel safe: a record is taken only when this is ready. While it waits, the agent is woken by a record and by
+    /// nothing else: a timer beside it in a `tokio::select!` is looked at when the next record comes.
     async fn next(&mut self) -> Option<T> {
         poll_fn(|_| self.inbox.poll_next(self.extract)).await
     }

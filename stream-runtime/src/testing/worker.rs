@@ -14,7 +14,7 @@ use super::clients::cluster::VirtualCluster;
 use super::clients::network::{Process, SharedNetwork};
 use super::disk::Disk;
 use crate::app::settings::Settings;
-use crate::app::{App, Cancel, Plan};
+use crate::app::{App, Cancel, PassedOn, Plan, purge_rounds};
 use crate::cluster::standby::{self, StandbyControl};
 use crate::cluster::status::Stage;
 use crate::cluster::thread::{self, Command, ThreadControl};
@@ -84,7 +84,10 @@ pub(super) struct Worker {
 /// What lives from a start to an end.
 struct Life {
     process: Process,
+    /// The threads, the standbys, and what goes on beside them until they have ended.
     actors: Vec<Actor>,
+    /// How many of the first of them have an end.
+    ending: usize,
     threads: Vec<ThreadControl>,
     standbys: Option<StandbyControl>,
     is_frozen: bool,
@@ -92,7 +95,7 @@ struct Life {
     failure: Option<Error>,
 }
 
-/// Something that is polled: a thread, or the standbys.
+/// Something that is polled: a thread, the standbys, or the purge.
 struct Actor {
     body: Pin<Box<dyn Future<Output = Result<()>>>>,
     flag: Arc<Flag>,
@@ -220,9 +223,23 @@ impl Worker {
             actors.push(Actor::new(body, news));
             control
         });
+        let ending = actors.len();
+        let passed_on = PassedOn::new(program.app.id(), &plan.topology, &plan.admin);
+        let statuses = threads.iter().map(|thread| thread.status().clone());
+        let every = settings.purge_interval;
+        if let Some(mut round) = purge_rounds(passed_on, every, statuses.collect()) {
+            let body = async move {
+                loop {
+                    tokio::time::sleep(every).await;
+                    round();
+                }
+            };
+            actors.push(Actor::new(body, news));
+        }
         self.life = Some(Life {
             process,
             actors,
+            ending,
             threads,
             standbys,
             is_frozen: false,
@@ -276,7 +293,7 @@ impl Worker {
         {
             standbys.stop();
         }
-        if life.actors.iter().all(|actor| actor.has_ended) {
+        if life.actors[..life.ending].iter().all(|actor| actor.has_ended) {
             self.failure = self.life.take().and_then(|life| life.failure);
         }
         Polled::Alive
