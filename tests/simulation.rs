@@ -11,3 +11,5 @@ mod pace;
 mod program;
 #[path = "simulation/runs.rs"]
 mod runs;
+#[path = "simulation/shared.rs"]
+mod shared;

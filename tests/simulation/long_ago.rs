@@ -47,7 +47,10 @@ fn records_of_long_ago_wait_in_internal_topics_until_they_are_processed() {
         }
         app.advance(Duration::from_secs(1800)).settle();
         app.advance(Duration::from_secs(60));
-        assert!(app.records("test-by-value").is_empty(), "what is processed is purged");
+        assert!(
+            app.records("test-by-value").is_empty(),
+            "what is processed is purged"
+        );
         let arrived = app.table(&ARRIVED);
         let arrived: Vec<_> = arrived.iter().collect();
         assert_eq!(arrived, names.iter().map(|name| (name, &1)).collect::<Vec<_>>());

@@ -413,7 +413,9 @@ impl World {
                     .filter_map(|(task, _)| Some(task.rsplit_once('/')?.0.to_owned()))
                     .any(|name| name == sub.name)
             };
-            heard.iter().filter(has_some).count() >= heard.len().min(*count as usize)
+            // The group shares out among threads, not among workers.
+            let busy = (*count as usize).div_ceil(self.program.settings.threads);
+            heard.iter().filter(has_some).count() >= heard.len().min(busy)
         })
     }
 
