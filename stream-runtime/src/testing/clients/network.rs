@@ -673,5 +673,25 @@ impl Network {
 fn kind(message: &impl fmt::Debug) -> String {
     let text = format!("{message:?}");
     let name = text.split('(').next().unwrap_or_default();
-    format!("{name} {:08x}", crc32c::crc32c(text.as_bytes()))
+    let mut told = format!("{name} {:08x}", crc32c::crc32c(text.as_bytes()));
+    let mut errors: Vec<i16> = text
+        .split("error_code: ")
+        .skip(1)
+        .filter_map(|rest| {
+            rest.split(|c: char| c != '-' && !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        })
+        .filter(|code| *code != 0)
+        .collect();
+    errors.sort_unstable();
+    errors.dedup();
+    for code in errors {
+        match ResponseError::try_from_code(code) {
+            Some(error) => told += &format!(" {error:?}"),
+            None => told += &format!(" error {code}"),
+        }
+    }
+    told
 }

@@ -4,6 +4,7 @@ mod acting;
 mod allocations;
 mod crashes;
 mod disk;
+mod effects;
 mod pressure;
 mod rebalances;
 mod sending;

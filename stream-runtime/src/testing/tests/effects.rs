@@ -1,0 +1,97 @@
+//! What faults are to cause, it is seen that they do.
+
+use std::ops::ControlFlow;
+
+use super::{COUNTS, SEEN, WORDS, app, counted, four, seconds, send_all};
+use crate::testing::{Faults, TestApp};
+
+/// What stands in the traces of runs under all faults. Of disks and clocks, which no trace shows, the tests below tell.
+const SEEN_IN_TRACES: &[&str] = &[
+    // Workers and the broker.
+    "killed",
+    "is killed at",
+    "frozen: true",
+    "cut off: true",
+    "broker away: true",
+    "ends by itself",
+    // Connections break amid requests.
+    "gets no answer",
+    // The broker refuses for the moment: records, offsets, transactions.
+    "is refused in part",
+    "NotLeaderOrFollower",
+    "TxnOffsetCommit",
+    "ConcurrentTransactions",
+    "NotCoordinator",
+    "CoordinatorLoadInProgress",
+    "UnstableOffsetCommit",
+    // The group goes on: with the worker, or without it.
+    "RebalanceInProgress",
+    "IllegalGeneration",
+    "UnknownMemberId",
+    // Another producer has the id, or a transaction took too long.
+    "InvalidProducerEpoch",
+];
+
+#[test]
+fn what_faults_are_to_cause_is_seen_within_some_seeds() {
+    let mut missing = SEEN_IN_TRACES.to_vec();
+    for seed in 0..40 {
+        let mut app = four(2).exactly_once().set("transaction_timeout", "10s");
+        app = app.seed(seed).faults(Faults::all()).traced();
+        for _ in 0..30 {
+            send_all(&mut app);
+            app.advance(seconds(1));
+        }
+        app.settle();
+        counted(&mut app, 30);
+        let trace = app.trace();
+        missing.retain(|wanted| !trace.iter().any(|line| line.contains(wanted)));
+        if missing.is_empty() {
+            return;
+        }
+    }
+    panic!("never seen: {missing:?}");
+}
+
+/// The count that the disk of worker 0 has.
+fn on_disk(app: &mut TestApp, task: &str) -> usize {
+    let (sub_topology, partition) = task.rsplit_once('/').expect("a task");
+    let partition = partition.parse().expect("a number");
+    let mut count = 0;
+    let disk = app.world().workers[0].disk.clone();
+    disk.scan(sub_topology, partition, "seen", &mut |_, value| {
+        // Small numbers are one byte, behind one that says what follows.
+        count = usize::from(value[1]);
+        ControlFlow::Continue(())
+    });
+    count
+}
+
+#[test]
+fn an_older_copy_of_a_disk_takes_the_place_of_what_was_there() {
+    let mut app = app();
+    app.send(&WORDS, "red", "red").settle();
+    let task = app.running_tasks()[0][0].clone();
+    app.stop(0);
+    let copy = app.world().workers[0].disk.copy();
+    app.start(0).send(&WORDS, "red", "red").settle().stop(0);
+    assert_eq!(on_disk(&mut app, &task), 2);
+    app.world().workers[0].disk.put_back(&copy);
+    assert_eq!(on_disk(&mut app, &task), 1);
+    app.start(0).send(&WORDS, "red", "red").settle();
+    assert_eq!(app.table(&SEEN).get("red"), Some(&3));
+}
+
+#[test]
+fn a_slow_disk_takes_its_time() {
+    let commits_after = |write_time| {
+        let mut app = app().exactly_once();
+        app.settle();
+        app.world().workers[0].disk.set_write_time(write_time);
+        let began = app.elapsed();
+        app.send(&WORDS, "red", "red").settle();
+        assert_eq!(app.outputs(&COUNTS).len(), 1);
+        app.elapsed() - began
+    };
+    assert!(commits_after(seconds(3)) >= commits_after(seconds(0)) + seconds(3) - seconds(1));
+}
