@@ -84,6 +84,10 @@ pub(crate) fn records_are_sent(cluster: &Cluster) {
         "what no reader could decode is not sent: {output:#?}"
     );
     assert_eq!(cluster.read("output").len(), 1);
+    let output = send(&["output", "-", "--key", "red"], Some("8\nmany\n9\n"));
+    assert_eq!(output.code, 2, "{output:#?}");
+    assert!(output.err.contains("line 2 of standard input"), "{output:#?}");
+    assert_eq!(cluster.read("output").len(), 2, "what is before it was sent");
 }
 
 pub(crate) fn what_is_declared_is_listed_without_a_broker() {

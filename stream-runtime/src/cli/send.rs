@@ -40,16 +40,23 @@ pub(super) fn run<P: Program>(program: &P, settings: &Settings, flags: Flags) ->
         }
         _ => {}
     }
-    let values: Box<dyn Iterator<Item = Result<Vec<u8>>>> = if flags.value == STDIN {
+    let are_lines = flags.value == STDIN;
+    let values: Box<dyn Iterator<Item = Result<Vec<u8>>>> = if are_lines {
         Box::new(lines(std::io::stdin().lock()))
     } else {
         Box::new(std::iter::once(Ok(flags.value.into_bytes())))
     };
     let node = topic.clone();
-    let checked = values.map(move |value| {
+    let checked = (1_u64..).zip(values).map(move |(line, value)| {
         let value = value?;
-        check(&node, "value", node.def.value, node.def.value_codec, &value)?;
-        Ok(value)
+        match check(&node, "value", node.def.value, node.def.value_codec, &value) {
+            Ok(()) => Ok(value),
+            Err(error) if are_lines => {
+                let problem = format!("line {line} of standard input is not sent; those before it were");
+                Err(Error::config(problem).with_source(error))
+            }
+            Err(error) => Err(error),
+        }
     });
     let count = program.send(
         settings,

@@ -15,7 +15,7 @@ pub(super) fn advice(code: RDKafkaErrorCode) -> Option<&'static str> {
         RDKafkaErrorCode::ClusterAuthorizationFailed => "grant this client IDEMPOTENT_WRITE on the cluster",
         RDKafkaErrorCode::InvalidGroupId => "the broker does not accept the program's id as a group",
         RDKafkaErrorCode::InvalidTransactionTimeout => {
-            "the broker allows no such transaction time-out (transaction.max.timeout.ms): change the setting"
+            "the broker allows no such transaction time-out (its transaction.max.timeout.ms): lower `transaction_timeout`"
         }
         RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion => {
             "the broker is too old for this"
