@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
@@ -21,6 +21,7 @@ use super::diagnostics::Diagnostics;
 use super::lists::{list_of, named};
 use super::native::committed_in;
 use super::{ClientSettings, CommitOffset, TopicPartition, config};
+use crate::clock;
 use crate::error::{Error, Result};
 
 /// How long one request is waited for before the thread looks whether anybody still wants to know.
@@ -129,7 +130,7 @@ struct Asking {
 
 impl Asking {
     fn run(self) {
-        let began = Instant::now();
+        let began = clock::now();
         let mut complain_at = began + COMPLAIN_EVERY;
         while !self.slip.withdrawn.load(Ordering::Relaxed) {
             let answer = self.ask();
@@ -143,12 +144,13 @@ impl Asking {
                 }
                 Err(code) => code,
             };
-            if Instant::now() >= complain_at {
+            let now = clock::now();
+            if now >= complain_at {
                 complain_at += COMPLAIN_EVERY;
                 warn!(
                     "{} not read for {:?}, since it is not known what the group has committed; asked again: {code}",
                     named(&self.partitions),
-                    began.elapsed()
+                    now.duration_since(began)
                 );
             }
             thread::sleep(AGAIN_AFTER);
