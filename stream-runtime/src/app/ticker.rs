@@ -34,9 +34,7 @@ impl Ticker {
             thread: Some(thread),
         })
     }
-}
 
-impl Ticker {
     /// Has it begin nothing any more.
     pub(super) fn stop(&mut self) {
         self.stop.take();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::listing::Listing;
-use super::{Program, Screen};
+use super::{Program, Screen, counted};
 use crate::app::settings::Settings;
 use crate::app::{Letter, Replay, ReplayReport};
 use crate::error::{Error, Result};
@@ -80,13 +80,13 @@ pub(super) fn run<P: Program>(
             if found.older > 0 {
                 eprintln!(
                     "up to {} of {topic} not shown: `--limit` shows more",
-                    records(found.older)
+                    counted(found.older, "record")
                 );
             }
             if found.strangers > 0 {
                 eprintln!(
                     "{} of {topic} not shown: no dead letters of this program",
-                    records(found.strangers)
+                    counted(found.strangers, "record")
                 );
             }
             Ok(())
@@ -215,22 +215,34 @@ fn told(topic: &str, report: &ReplayReport, dry_run: bool) -> String {
         .collect();
     let mut text = match (total, dry_run) {
         (0, _) => format!("nothing to replay in {topic}"),
-        (_, true) => format!("would replay {} of {topic}: {}", letters(total), to.join(", ")),
-        (_, false) => format!("replayed {} of {topic}: {}", letters(total), to.join(", ")),
+        (_, true) => format!(
+            "would replay {} of {topic}: {}",
+            counted(total, "dead letter"),
+            to.join(", ")
+        ),
+        (_, false) => format!(
+            "replayed {} of {topic}: {}",
+            counted(total, "dead letter"),
+            to.join(", ")
+        ),
     };
     if report.before > 0 {
         text += &format!(
             "\n{} passed over, which earlier replays have done (`--again` sends their letters again)",
-            offsets(report.before)
+            // Where there are transactions, their marks have offsets too.
+            counted(report.before, "offset")
         );
     }
     if report.unwanted > 0 {
-        text += &format!("\n{} left that were not asked for", letters(report.unwanted));
+        text += &format!(
+            "\n{} left that were not asked for",
+            counted(report.unwanted, "dead letter")
+        );
     }
     if report.strangers > 0 {
         text += &format!(
             "\n{} passed over that are no dead letters of this program",
-            records(report.strangers)
+            counted(report.strangers, "record")
         );
     }
     if report.no_memory && total > 0 {
@@ -238,22 +250,6 @@ fn told(topic: &str, report: &ReplayReport, dry_run: bool) -> String {
                  remembers (`offsets.retention.minutes`)";
     }
     text
-}
-
-fn letters(count: u64) -> String {
-    let one = if count == 1 { "dead letter" } else { "dead letters" };
-    format!("{count} {one}")
-}
-
-fn records(count: u64) -> String {
-    let one = if count == 1 { "record" } else { "records" };
-    format!("{count} {one}")
-}
-
-/// Where there are transactions, their marks have offsets too.
-fn offsets(count: u64) -> String {
-    let one = if count == 1 { "offset" } else { "offsets" };
-    format!("{count} {one}")
 }
 
 fn one_line(text: &str) -> String {

@@ -230,6 +230,12 @@ fn settings_of<P: Program>(program: &P, flags: flags::Flags, screen: &Screen<'_>
 }
 
 /// Says on standard error what went wrong, with what lies beneath it.
+/// So many of something, in words.
+fn counted(count: u64, one: &str) -> String {
+    let end = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{end}")
+}
+
 fn report(error: &Error) {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::{Program, SendRequest};
+use super::{Program, SendRequest, counted};
 use crate::app::settings::{Settings, nearest};
 use crate::error::{Error, Result};
 use crate::record::TypeInfo;
@@ -66,8 +66,7 @@ pub(super) fn run<P: Program>(program: &P, settings: &Settings, flags: Flags) ->
             values: Box::new(checked),
         },
     )?;
-    let records = if count == 1 { "record" } else { "records" };
-    eprintln!("sent {count} {records} to {}", topic.name);
+    eprintln!("sent {} to {}", counted(count, "record"), topic.name);
     Ok(())
 }
 

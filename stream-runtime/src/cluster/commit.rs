@@ -458,11 +458,11 @@ impl Commit {
     }
 
     fn aborted(outcome: TransactionOutcome, bench: &mut Bench<'_>) -> Result<(Self, Stepped)> {
+        // The transaction has been counted as failed.
         let next = match outcome {
             TransactionOutcome::Done => Self::Resting(clock::now() + pause_after(*bench.failures)),
             TransactionOutcome::Abort(reason)
             | TransactionOutcome::Fenced(reason)
-            // The transaction has been counted already.
             | TransactionOutcome::Unknown(reason) => Self::pause(None, &reason, bench),
             TransactionOutcome::Failed(reason) => return Err(failed(&reason)),
         };

@@ -28,6 +28,14 @@ pub(super) fn advice(code: RDKafkaErrorCode) -> Option<&'static str> {
     })
 }
 
+/// What went wrong, with what to do about it where that is known.
+pub(super) fn advised(problem: String, what_to_do: Option<&str>) -> String {
+    match what_to_do {
+        Some(what_to_do) => format!("{problem}: {what_to_do}"),
+        None => problem,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
 use super::acknowledged::Acknowledged;
-use super::advice::advice;
+use super::advice::{advice, advised};
 use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::native::{Event, EventQueue, Refusal, TopicHandles};
@@ -250,23 +250,20 @@ fn not_delivered(
     partition: i32,
     error: RDKafkaErrorCode,
 ) -> String {
-    let text = format!("{records} records for {topic}[{partition}] were not delivered: {error}");
+    let problem = format!("{records} records for {topic}[{partition}] were not delivered: {error}");
     let way_out = match error {
-        RDKafkaErrorCode::MessageSizeTooLarge => {
-            ": the topic takes smaller batches than this program sends: raise `max.message.bytes` of the topic, or \
-             lower `message.max.bytes` here, and such records fail under their agents' policies"
-        }
+        RDKafkaErrorCode::MessageSizeTooLarge => Some(
+            "the topic takes smaller batches than this program sends: raise `max.message.bytes` of the topic, or \
+             lower `message.max.bytes` here, and such records fail under their agents' policies",
+        ),
         RDKafkaErrorCode::UnknownTopic
         | RDKafkaErrorCode::UnknownTopicOrPartition
         | RDKafkaErrorCode::UnknownPartition => {
-            ": the topic was deleted, or made anew with fewer partitions, since this worker started"
+            Some("the topic was deleted, or made anew with fewer partitions, since this worker started")
         }
-        _ => match advice(error) {
-            Some(advice) => return format!("{text}: {advice}"),
-            None => return text,
-        },
+        _ => advice(error),
     };
-    format!("{text}{way_out}")
+    advised(problem, way_out)
 }
 
 /// The producer for sends from outside agents.

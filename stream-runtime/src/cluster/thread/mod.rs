@@ -159,17 +159,15 @@ impl ThreadHandle {
 
     /// Waits for its end.
     pub(crate) fn join(mut self) -> Result<Rows> {
-        self.join.take().map_or_else(
-            || Ok(Rows::new()),
-            |join| {
-                join.join().unwrap_or_else(|_| {
-                    Err(Error::state(format!(
-                        "thread {} panicked: this is a defect of the runtime",
-                        self.name
-                    )))
-                })
-            },
-        )
+        let Some(join) = self.join.take() else {
+            return Ok(Rows::new());
+        };
+        join.join().unwrap_or_else(|_| {
+            Err(Error::state(format!(
+                "thread {} panicked: this is a defect of the runtime",
+                self.name
+            )))
+        })
     }
 }
 

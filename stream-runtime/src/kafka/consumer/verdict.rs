@@ -4,7 +4,7 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::error::Error;
 use crate::kafka::CommitOutcome;
-use crate::kafka::advice::advice;
+use crate::kafka::advice::{advice, advised};
 
 /// What became of a commit.
 #[derive(Debug)]
@@ -53,10 +53,7 @@ impl Committed {
             | RDKafkaErrorCode::TopicAuthorizationFailed
             | RDKafkaErrorCode::GroupAuthorizationFailed
             | RDKafkaErrorCode::ClusterAuthorizationFailed
-            | RDKafkaErrorCode::InvalidArgument => CommitOutcome::Failed(match advice(code) {
-                Some(advice) => format!("{text}: {advice}"),
-                None => text,
-            }),
+            | RDKafkaErrorCode::InvalidArgument => CommitOutcome::Failed(advised(text, advice(code))),
             // Whatever else may pass: brokers that are away, coordinators that move or do not know a new topic yet
             // (and take what they know of the rest, so that only the whole commit again makes it whole), and a commit
             // that crossed a rebalance in which this member keeps its partitions (librdkafka has decided that it is

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Running, TestApp, TestSending};
-use crate::record::codec::{CodecOf, Encoded};
 use crate::record::topic::Topic;
 use crate::testing::driver::World;
 use crate::testing::worker::{STOP, Worker};
@@ -27,8 +26,7 @@ impl TestApp {
         key: impl Into<K>,
         value: impl Into<V>,
     ) -> &mut Self {
-        let now = self.now_millis();
-        self.send_at(topic, key, value, now)
+        self.send_with(topic, key, value, |record| record)
     }
 
     /// The same with this timestamp, in milliseconds since the Unix epoch.
@@ -43,10 +41,7 @@ impl TestApp {
         value: impl Into<V>,
         timestamp: i64,
     ) -> &mut Self {
-        let key = encoded(topic.key, &key.into());
-        let value = encoded(topic.value, &value.into());
-        let name = self.name_of(topic.def());
-        self.put(&name, key.as_deref(), value.as_deref(), timestamp)
+        self.send_with(topic, key, value, |record| record.timestamp(timestamp))
     }
 
     /// Puts bytes into a topic by its name on the broker: for topics that are named by strings, and for records that do
@@ -56,8 +51,7 @@ impl TestApp {
     /// When the program has no such topic.
     #[track_caller]
     pub fn send_bytes(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>) -> &mut Self {
-        let now = self.now_millis();
-        self.put(topic, key, value, now)
+        self.put(topic, key, value, &TestSending::default())
     }
 
     /// Lets so much time pass.
@@ -238,20 +232,5 @@ impl TestApp {
     fn at_once(&mut self, act: impl FnOnce(&mut World)) -> &mut Self {
         self.running().0.driver.at_once(act);
         self
-    }
-
-    #[track_caller]
-    fn put(&mut self, topic: &str, key: Option<&[u8]>, value: Option<&[u8]>, timestamp: i64) -> &mut Self {
-        self.put_with(topic, key, value, &TestSending::default().timestamp(timestamp))
-    }
-}
-
-#[track_caller]
-pub(super) fn encoded<T>(codec: CodecOf<T>, value: &T) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    match (codec.encode)(value, &mut bytes) {
-        Ok(Encoded::Bytes) => Some(bytes),
-        Ok(Encoded::Null) => None,
-        Err(error) => panic!("what is sent does not encode: {error}"),
     }
 }

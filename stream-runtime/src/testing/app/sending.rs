@@ -1,8 +1,8 @@
 //! Sends of a test that say more than a key and a value.
 
 use super::TestApp;
-use super::act::encoded;
 use crate::record::Headers;
+use crate::record::codec::{CodecOf, Encoded};
 use crate::record::partitioner::partition_of;
 use crate::record::topic::Topic;
 use crate::testing::clients::topics::NewRecord;
@@ -86,11 +86,11 @@ impl TestApp {
         let key = encoded(topic.key, &key.into());
         let value = encoded(topic.value, &value.into());
         let name = self.name_of(topic.def());
-        self.put_with(&name, key.as_deref(), value.as_deref(), &sending)
+        self.put(&name, key.as_deref(), value.as_deref(), &sending)
     }
 
     #[track_caller]
-    pub(super) fn put_with(
+    pub(super) fn put(
         &mut self,
         topic: &str,
         key: Option<&[u8]>,
@@ -119,5 +119,15 @@ impl TestApp {
         let network = self.world().network.clone();
         network.produce(topic, partition.cast_signed(), &record);
         self
+    }
+}
+
+#[track_caller]
+fn encoded<T>(codec: CodecOf<T>, value: &T) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    match (codec.encode)(value, &mut bytes) {
+        Ok(Encoded::Bytes) => Some(bytes),
+        Ok(Encoded::Null) => None,
+        Err(error) => panic!("what is sent does not encode: {error}"),
     }
 }

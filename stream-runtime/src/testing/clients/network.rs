@@ -673,25 +673,18 @@ impl Network {
 fn kind(message: &impl fmt::Debug) -> String {
     let text = format!("{message:?}");
     let name = text.split('(').next().unwrap_or_default();
-    let mut told = format!("{name} {:08x}", crc32c::crc32c(text.as_bytes()));
-    let mut errors: Vec<i16> = text
-        .split("error_code: ")
-        .skip(1)
-        .filter_map(|rest| {
-            rest.split(|c: char| c != '-' && !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
-        })
-        .filter(|code| *code != 0)
-        .collect();
-    errors.sort_unstable();
-    errors.dedup();
-    for code in errors {
-        match ResponseError::try_from_code(code) {
-            Some(error) => told += &format!(" {error:?}"),
-            None => told += &format!(" error {code}"),
-        }
-    }
-    told
+    let errors: String = errors(&text).iter().map(|error| format!(" {error}")).collect();
+    format!("{name} {:08x}{errors}", crc32c::crc32c(text.as_bytes()))
+}
+
+/// The errors that stand in an answer, written out.
+fn errors(text: &str) -> BTreeSet<String> {
+    let codes = text.split("error_code: ").skip(1).filter_map(|rest| {
+        let end = rest.find(|c: char| c != '-' && !c.is_ascii_digit())?;
+        rest[..end].parse().ok()
+    });
+    codes
+        .filter_map(ResponseError::try_from_code)
+        .map(|error| format!("{error:?}"))
+        .collect()
 }

@@ -1,29 +1,14 @@
 //! Workers that are killed in the middle of something leave what a process leaves that was killed.
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
-use super::{COUNTS, SEEN, WORDS, app, four, seconds};
+use super::{COUNTS, SEEN, WORDS, app, four, on_disk, seconds};
 use crate::testing::{CommitStep, FaultKind, Faults, TestApp};
 
 /// Has a worker count one word, and another one during whose commit it is killed at this step.
 fn killed_at(app: &mut TestApp, step: CommitStep) {
     app.send(&WORDS, "red", "red").settle();
     app.send(&WORDS, "red", "red").kill_at(0, step);
-}
-
-/// The counts that are on a worker's disk.
-fn on_disk(app: &mut TestApp) -> Vec<u8> {
-    let world = app.world();
-    let (sub_topology, _) = world.tasks_of("seen").expect("it has the table");
-    let mut found = Vec::new();
-    world.workers[0]
-        .disk
-        .scan(&sub_topology, 0, "seen", &mut |_, value| {
-            found.extend(value.last());
-            ControlFlow::Continue(())
-        });
-    found
 }
 
 #[test]

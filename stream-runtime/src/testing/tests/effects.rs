@@ -1,9 +1,7 @@
 //! What faults are to cause, it is seen that they do.
 
-use std::ops::ControlFlow;
-
-use super::{COUNTS, SEEN, WORDS, app, counted, four, seconds, send_all};
-use crate::testing::{Faults, TestApp};
+use super::{COUNTS, SEEN, WORDS, app, counted, four, on_disk, seconds, send_all};
+use crate::testing::Faults;
 
 /// What stands in the traces of runs under all faults. Of disks and clocks, which no trace shows, the tests below tell.
 const SEEN_IN_TRACES: &[&str] = &[
@@ -53,31 +51,16 @@ fn what_faults_are_to_cause_is_seen_within_some_seeds() {
     panic!("never seen: {missing:?}");
 }
 
-/// The count that the disk of worker 0 has.
-fn on_disk(app: &mut TestApp, task: &str) -> usize {
-    let (sub_topology, partition) = task.rsplit_once('/').expect("a task");
-    let partition = partition.parse().expect("a number");
-    let mut count = 0;
-    let disk = app.world().workers[0].disk.clone();
-    disk.scan(sub_topology, partition, "seen", &mut |_, value| {
-        // Small numbers are one byte, behind one that says what follows.
-        count = usize::from(value[1]);
-        ControlFlow::Continue(())
-    });
-    count
-}
-
 #[test]
 fn an_older_copy_of_a_disk_takes_the_place_of_what_was_there() {
     let mut app = app();
     app.send(&WORDS, "red", "red").settle();
-    let task = app.running_tasks()[0][0].clone();
     app.stop(0);
     let copy = app.world().workers[0].disk.copy();
     app.start(0).send(&WORDS, "red", "red").settle().stop(0);
-    assert_eq!(on_disk(&mut app, &task), 2);
+    assert_eq!(on_disk(&mut app), [2]);
     app.world().workers[0].disk.put_back(&copy);
-    assert_eq!(on_disk(&mut app, &task), 1);
+    assert_eq!(on_disk(&mut app), [1]);
     app.start(0).send(&WORDS, "red", "red").settle();
     assert_eq!(app.table(&SEEN).get("red"), Some(&3));
 }

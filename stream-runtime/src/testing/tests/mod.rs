@@ -12,6 +12,7 @@ mod simulating;
 mod supervision;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use crate::prelude::*;
@@ -76,4 +77,18 @@ fn counted(app: &mut TestApp, times: u64) {
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// The counts that are on the disk of worker 0, of its partition 0.
+fn on_disk(app: &mut TestApp) -> Vec<u8> {
+    let world = app.world();
+    let (sub_topology, _) = world.tasks_of("seen").expect("it has the table");
+    let mut found = Vec::new();
+    world.workers[0]
+        .disk
+        .scan(&sub_topology, 0, "seen", &mut |_, value| {
+            found.extend(value.last());
+            ControlFlow::Continue(())
+        });
+    found
 }
