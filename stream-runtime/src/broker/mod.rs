@@ -50,6 +50,9 @@ mod topics;
 mod transaction;
 mod transactions;
 
+/// How often the logs are looked at for compaction.
+const COMPACTION_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A running embedded broker. Dropping it stops it and forgets all records.
 ///
 /// It speaks Apache Kafka's protocol on a port of the loopback address, so any client can join: the
@@ -128,6 +131,7 @@ impl Broker {
                 port,
                 auto_create_topics,
                 initial_rebalance_delay,
+                compaction_interval: COMPACTION_INTERVAL,
             },
             now,
         );

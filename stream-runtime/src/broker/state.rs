@@ -16,8 +16,6 @@ use super::fetches::Fetches;
 use super::topics::Topics;
 use super::transactions::Transactions;
 
-/// How often the logs are looked at for compaction.
-const COMPACTION_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the logs are looked at for what is too old or too much.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(300);
 
@@ -104,6 +102,8 @@ pub(crate) struct Identity {
     pub(crate) port: u16,
     pub(crate) auto_create_topics: bool,
     pub(crate) initial_rebalance_delay: Duration,
+    /// How often the logs are looked at for compaction.
+    pub(crate) compaction_interval: Duration,
 }
 
 /// The node's number.
@@ -128,7 +128,7 @@ impl State {
     /// A broker without topics.
     pub(crate) fn new(identity: Identity, now: Now) -> Self {
         let mut timers = Timers::default();
-        timers.set(now.elapsed + COMPACTION_INTERVAL, Timer::Compaction);
+        timers.set(now.elapsed + identity.compaction_interval, Timer::Compaction);
         timers.set(now.elapsed + RETENTION_INTERVAL, Timer::Retention);
         let groups = Groups::new(identity.initial_rebalance_delay, now.wall_ms);
         Self {
@@ -163,8 +163,8 @@ impl State {
                 }
                 Timer::Compaction => {
                     self.compact(now);
-                    self.timers
-                        .set(now.elapsed + COMPACTION_INTERVAL, Timer::Compaction);
+                    let next = now.elapsed + self.identity.compaction_interval;
+                    self.timers.set(next, Timer::Compaction);
                 }
                 Timer::Retention => {
                     self.retain(now);

@@ -272,16 +272,13 @@ impl World {
 
     /// Somebody who has something to do, if anybody has.
     fn any_ready(&mut self) -> Option<(usize, usize)> {
-        let ready = |worker: &Worker| {
-            worker
-                .ready()
-                .map(|actor| (worker.number, actor))
-                .collect::<Vec<_>>()
+        let ready = || {
+            let workers = self.workers.iter();
+            workers.flat_map(|worker| worker.ready().map(|actor| (worker.number, actor)))
         };
-        let ready: Vec<_> = self.workers.iter().flat_map(ready).collect();
-        match ready.len() {
+        match ready().count() {
             0 => None,
-            many => Some(ready[self.random.index(many)]),
+            many => ready().nth(self.random.index(many)),
         }
     }
 

@@ -63,6 +63,6 @@ impl Cluster for VirtualCluster {
 
     /// These clients tell of everything.
     fn looks_every(&self) -> Duration {
-        Duration::from_secs(5)
+        Duration::from_secs(15)
     }
 }

@@ -26,8 +26,8 @@ use crate::kafka::{RecordSink, StartOffset, TopicPartition};
 use crate::record::HeadersRef;
 
 /// How long the broker holds back a fetch that finds nothing. It is for partitions that are known to be read to their end.
-/// Ten times as long as librdkafka has it, so that time in which nothing comes passes in few steps.
-const LONGEST_WAIT_MS: i32 = 5_000;
+/// Thirty times as long as librdkafka has it, so that time in which nothing comes passes in few steps.
+const LONGEST_WAIT_MS: i32 = 15_000;
 const FETCH_VERSION: i16 = 12;
 const READ_COMMITTED: i8 = 1;
 

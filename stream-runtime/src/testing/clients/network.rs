@@ -33,6 +33,9 @@ use crate::testing::random::Random;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Process(pub(crate) u32);
 
+/// How often the broker looks for what it can compact. Apache Kafka does every 15 s, but a run has minutes only.
+const COMPACTION_INTERVAL: Duration = Duration::from_secs(5);
+
 /// A client of the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ClientId(u64);
@@ -203,6 +206,7 @@ impl Network {
             port: 9092,
             auto_create_topics: false,
             initial_rebalance_delay: Duration::from_millis(100),
+            compaction_interval: COMPACTION_INTERVAL,
         };
         let now = Now {
             elapsed: Duration::ZERO,
