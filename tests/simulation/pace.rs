@@ -10,7 +10,7 @@ use stream_runtime::testing::TestApp;
 static WORDS: Topic<(), String>;
 
 /// How often each was seen.
-#[topic(name = "pace-counts")]
+#[topic(name = "pace-counts", partitions = 1)]
 static COUNTS: Topic<(), u64>;
 
 #[table]
