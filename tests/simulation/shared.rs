@@ -155,7 +155,7 @@ fn exactly_once_holds_for_all_agents_of_a_record_and_all_inputs_of_a_table() {
 #[test]
 fn at_least_once_keeps_a_table_of_two_inputs_exact_through_crashes() {
     simulate(
-        || app().faults(Faults::at_least_once()),
+        || app().set("restore_ahead", "3s").faults(Faults::at_least_once()),
         |world| {
             let truth = feed(world);
             truth.check_tables(world);

@@ -14,7 +14,7 @@ use super::running::{Parts, Running};
 use super::settings::{BrokerAddress, Settings};
 use super::watchdog::Lookout;
 use crate::clock;
-use crate::cluster::standby::{self, StandbyHandle};
+use crate::cluster::standby::{self, StandbyControl};
 use crate::cluster::thread;
 use crate::error::{Error, Result};
 use crate::kafka::cluster::RdKafkaCluster;
@@ -175,7 +175,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
     if let Some(standbys) = &standbys
         && !settings.restore_ahead.is_zero()
     {
-        fill(standbys, settings.restore_ahead, cancel)?;
+        fill(standbys.control(), settings.restore_ahead, cancel)?;
     }
     let threads = parts.threads.into_iter();
     let threads = threads.map(|setup| thread::start(setup, Arc::clone(&changed)));
@@ -203,7 +203,7 @@ pub(super) fn launch(request: LaunchRequest, settings: &Settings, cancel: &Cance
 }
 
 /// Fills stores before the worker joins the group, as far as the time goes.
-fn fill(standbys: &StandbyHandle, time: Duration, cancel: &Cancel) -> Result<()> {
+fn fill(standbys: &StandbyControl, time: Duration, cancel: &Cancel) -> Result<()> {
     let deadline = clock::now() + time;
     info!("filling stores for {time:?} at most before joining the group");
     standbys.begin_filling();

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -15,6 +15,7 @@ use super::clients::network::{Process, SharedNetwork};
 use super::disk::Disk;
 use crate::app::settings::Settings;
 use crate::app::{App, Cancel, PassedOn, Plan, purge_rounds};
+use crate::clock;
 use crate::cluster::standby::{self, StandbyControl};
 use crate::cluster::status::Stage;
 use crate::cluster::thread::{self, Command, ThreadControl};
@@ -208,10 +209,22 @@ impl Worker {
         let parts = plan.worker(settings, &cluster, &self.disk.stores(), false);
         let mut actors = Vec::new();
         let mut threads = Vec::new();
+        let filled = parts.standbys.as_ref().map(|(_, control)| control.clone());
+        let filled = filled.filter(|_| !settings.restore_ahead.is_zero());
+        if let Some(standbys) = &filled {
+            standbys.begin_filling();
+        }
+        let until = clock::now() + settings.restore_ahead;
         for setup in parts.threads {
             let (control, controlled) = thread::control();
-            let body = thread::run(setup, controlled, Arc::default());
-            actors.push(Actor::new(async { body.await.map(drop) }, news));
+            let filled = filled.clone();
+            let body = async move {
+                if let Some(standbys) = filled {
+                    fill(&standbys, until).await;
+                }
+                thread::run(setup, controlled, Arc::default()).await.map(drop)
+            };
+            actors.push(Actor::new(body, news));
             threads.push(control);
         }
         let standbys = parts.standbys.map(|(setup, control)| {
@@ -337,6 +350,14 @@ impl Life {
             thread.tell(Command::Stop);
         }
     }
+}
+
+/// Waits as a worker does before it joins the group. Each of its threads does, and the first ends it for all.
+async fn fill(standbys: &StandbyControl, until: Instant) {
+    while !standbys.has_filled() && clock::now() < until {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    standbys.end_filling();
 }
 
 fn name(worker: usize) -> String {

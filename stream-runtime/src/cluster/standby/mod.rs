@@ -134,6 +134,34 @@ impl StandbyControl {
         &self.standbys
     }
 
+    /// Begins to fill the stores of all tasks, the likeliest first. This worker runs none yet.
+    pub(crate) fn begin_filling(&self) {
+        self.filling.set(Filling::UNDER_WAY);
+        self.wake.notify_one();
+    }
+
+    /// Whether all are filled.
+    pub(crate) fn has_filled(&self) -> bool {
+        !self.filling.is_under_way()
+    }
+
+    /// No store is begun any more; those there are stay up to date until the group has shared the tasks out.
+    pub(crate) fn end_filling(&self) {
+        let filled = self
+            .standbys()
+            .status()
+            .into_iter()
+            .filter(|task| task.lag == Some(0))
+            .count();
+        let of = self.standbys().tasks().len();
+        info!(
+            filled,
+            of, "stores are filled as far as the time allowed; joining the group"
+        );
+        self.filling.set(Filling::OFF);
+        self.wake.notify_one();
+    }
+
     /// Has the stores closed and leave taken of the other workers. The threads have ended.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
@@ -179,32 +207,8 @@ impl StandbyHandle {
         self.control.standbys()
     }
 
-    /// Begins to fill the stores of all tasks, the likeliest first. This worker runs none yet.
-    pub(crate) fn begin_filling(&self) {
-        self.control.filling.set(Filling::UNDER_WAY);
-        self.control.wake.notify_one();
-    }
-
-    /// Whether all are filled.
-    pub(crate) fn has_filled(&self) -> bool {
-        !self.control.filling.is_under_way()
-    }
-
-    /// No store is begun any more; those there are stay up to date until the group has shared the tasks out.
-    pub(crate) fn end_filling(&self) {
-        let filled = self
-            .standbys()
-            .status()
-            .into_iter()
-            .filter(|task| task.lag == Some(0))
-            .count();
-        let of = self.standbys().tasks().len();
-        info!(
-            filled,
-            of, "stores are filled as far as the time allowed; joining the group"
-        );
-        self.control.filling.set(Filling::OFF);
-        self.control.wake.notify_one();
+    pub(crate) fn control(&self) -> &StandbyControl {
+        &self.control
     }
 }
 

@@ -5,6 +5,7 @@ mod allocations;
 mod crashes;
 mod disk;
 mod effects;
+mod filling;
 mod pressure;
 mod rebalances;
 mod sending;
