@@ -525,6 +525,8 @@ fn climate(chance: &mut Random) -> Behaviour {
         send_queue: 20 + chance.index(200),
         fetch_bytes: (1, 1 + chance.below(4000)),
         queue_bytes: 200 + chance.index(20_000),
+        // No outage is as long as that of production.
+        step_deadline: Duration::from_millis(300) + milliseconds(chance, 2500),
         ..usual
     }
 }

@@ -27,6 +27,8 @@ pub(crate) struct Behaviour {
     pub(crate) request_batches: (u64, u64),
     /// How many records it takes before it is full.
     pub(crate) send_queue: usize,
+    /// When a step of a transaction ends at the latest, whatever the brokers do.
+    pub(crate) step_deadline: Duration,
     /// How often a batch that was sent twice is acknowledged without its offset: once in so many times, never for 0.
     pub(crate) unknown_offsets: u32,
 }
@@ -46,6 +48,7 @@ impl Default for Behaviour {
             batch_records: (10_000, 10_000),
             request_batches: (1000, 1000),
             send_queue: 500_000,
+            step_deadline: Duration::from_secs(30),
             unknown_offsets: 0,
         }
     }

@@ -23,9 +23,6 @@ use crate::testing::clients::delivery::Delivery;
 use crate::testing::clients::membership::Member;
 use crate::testing::clients::network::{Call, Client, Net, NoAnswer};
 
-/// When a step ends at the latest, whatever the brokers do.
-const DEADLINE: Duration = Duration::from_secs(30);
-
 /// How long a producer that was dropped in the middle of a transaction tries to abort it.
 const LAST_ABORT: Duration = Duration::from_secs(5);
 
@@ -155,7 +152,7 @@ impl Transactions {
     }
 
     pub(super) fn start(&mut self, stage: Stage, net: &mut Net<'_>) {
-        self.start_within(stage, DEADLINE, net);
+        self.start_within(stage, net.behaviour().step_deadline, net);
     }
 
     fn start_within(&mut self, stage: Stage, time: Duration, net: &mut Net<'_>) {
