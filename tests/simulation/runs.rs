@@ -3,8 +3,11 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use stream_runtime::testing::{Faults, Random, TestApp, simulate};
+use stream_runtime::testing::{Faults, Random, TestApp};
 
+use crate::effects::{
+    OF_CRASHES, OF_MANY_CRASHES, OF_PURGES, OF_SILENCE, OF_TRANSACTIONS, OF_ZOMBIES, simulate_seeing,
+};
 use crate::oracle::Truth;
 use crate::program::{app, forget_tries};
 
@@ -25,7 +28,8 @@ fn feed(world: &mut TestApp) -> Truth {
 
 #[test]
 fn exactly_once_counts_every_record_once_whatever_happens() {
-    simulate(
+    simulate_seeing(
+        &[OF_CRASHES, OF_SILENCE, OF_TRANSACTIONS],
         || app().workers(2).exactly_once(),
         |world| feed(world).check_exact(world),
     );
@@ -34,7 +38,8 @@ fn exactly_once_counts_every_record_once_whatever_happens() {
 /// Who stands still leaves the group by itself as well, since it was not at work for too long.
 #[test]
 fn exactly_once_holds_with_tables_in_memory() {
-    simulate(
+    simulate_seeing(
+        &[OF_CRASHES, OF_SILENCE, OF_TRANSACTIONS, OF_ZOMBIES],
         || {
             app()
                 .workers(3)
@@ -48,7 +53,8 @@ fn exactly_once_holds_with_tables_in_memory() {
 
 #[test]
 fn exactly_once_holds_with_standbys() {
-    simulate(
+    simulate_seeing(
+        &[OF_CRASHES, OF_SILENCE, OF_TRANSACTIONS, OF_ZOMBIES, OF_PURGES],
         || {
             app()
                 .workers(3)
@@ -62,7 +68,8 @@ fn exactly_once_holds_with_standbys() {
 
 #[test]
 fn at_least_once_keeps_tables_of_the_input_exact_through_crashes() {
-    simulate(
+    simulate_seeing(
+        &[OF_CRASHES, OF_MANY_CRASHES, OF_PURGES],
         || {
             app()
                 .workers(2)
@@ -77,7 +84,11 @@ fn at_least_once_keeps_tables_of_the_input_exact_through_crashes() {
 /// exactly-once prevents; every record has its results nevertheless.
 #[test]
 fn at_least_once_loses_no_record_whatever_happens() {
-    simulate(|| app().workers(2), |world| feed(world).check_all_there(world));
+    simulate_seeing(
+        &[OF_CRASHES, OF_SILENCE, OF_PURGES],
+        || app().workers(2).set("purge_interval", "2s"),
+        |world| feed(world).check_all_there(world),
+    );
 }
 
 /// A producer that is full when a commit is due had its worker turn without an end.

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::store::{Batch, MemoryStore, Store, StorePlace, StoredTable, Stores, Visit};
+use crate::testing::effects;
 use crate::testing::random::Random;
 
 /// Batches that are not flushed at most: older ones are.
@@ -101,6 +102,9 @@ impl Disk {
         inner.life += 1;
         for files in inner.tasks.values_mut() {
             let kept = random.index(files.unflushed.len() + 1);
+            if kept < files.unflushed.len() {
+                effects::count("batches lost in a crash");
+            }
             files.unflushed.truncate(kept);
             files.flush();
             files.now = files.flushed.clone();
@@ -128,7 +132,12 @@ impl Disk {
 
     /// Puts an older content in the place of what is there. Nobody uses the disk.
     pub(crate) fn put_back(&self, copy: &DiskCopy) {
-        self.lock().tasks = copy.0.clone();
+        let mut inner = self.lock();
+        let marks = |tasks: &BTreeMap<Place, Files>| tasks.values().map(Files::marks).collect::<Vec<_>>();
+        if marks(&inner.tasks) != marks(&copy.0) {
+            effects::count("older state put back");
+        }
+        inner.tasks = copy.0.clone();
     }
 
     /// Whether writes fail for want of room.
@@ -155,6 +164,14 @@ impl Disk {
 }
 
 impl Files {
+    /// How far its tables have come.
+    fn marks(&self) -> Vec<Option<i64>> {
+        let store = self.now.store.iter();
+        store
+            .flat_map(|store| (0..self.tables.len()).map(|table| store.changelog_offset(table)))
+            .collect()
+    }
+
     fn flush(&mut self) {
         for step in self.unflushed.drain(..) {
             self.flushed.take(&step);
@@ -284,7 +301,10 @@ impl Inner {
             return Err(Error::state("the worker of this store was killed"));
         }
         match self.is_full {
-            true => Err(Error::state("the simulated disk is full: free space on it")),
+            true => {
+                effects::count("write refused");
+                Err(Error::state("the simulated disk is full: free space on it"))
+            }
             false => Ok(()),
         }
     }
@@ -312,6 +332,7 @@ impl DiskStore {
     fn write(&self, step: Step) -> Result<()> {
         let time = self.disk.lock().write_time;
         if !time.is_zero() {
+            effects::count("write slowed");
             clock::sleep(time);
         }
         let mut inner = self.disk.lock();

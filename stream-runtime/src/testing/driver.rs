@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use super::clients::network::{Network, Process, SharedNetwork};
 use super::disk::Disk;
+use super::effects;
 use super::random::Random;
 use super::worker::{Facts, Killed, Polled, Program, Worker};
 use crate::clock;
@@ -108,6 +109,7 @@ impl Driver {
             .start_paused(true)
             .build()
             .expect("a runtime without threads and sockets needs nothing that could be missing");
+        effects::forget();
         let mut random = Random::new(seed);
         let network = SharedNetwork::new(Network::new(random.number(), EPOCH_MS));
         Self {

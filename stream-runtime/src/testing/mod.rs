@@ -34,6 +34,8 @@ mod disk;
 #[cfg(feature = "testing")]
 mod driver;
 #[cfg(feature = "testing")]
+mod effects;
+#[cfg(feature = "testing")]
 mod faults;
 #[cfg(feature = "testing")]
 mod one_task;

@@ -14,6 +14,7 @@ use crate::record::key::TableKey;
 use crate::record::topic::Topic;
 use crate::table::Table;
 use crate::testing::clients::topics::LoggedRecord;
+use crate::testing::effects;
 
 /// What is seen of it.
 impl TestApp {
@@ -129,6 +130,12 @@ impl TestApp {
     /// The seed.
     pub fn seed_number(&self) -> u64 {
         self.seed
+    }
+
+    /// What became of faults since the program was started, if no other was started on this thread since.
+    #[doc(hidden)]
+    pub fn effects(&self) -> BTreeMap<&'static str, u64> {
+        effects::counts()
     }
 
     /// What was done, a line each: requests and answers with a checksum of what is in them, faults, starts and ends. Empty

@@ -21,6 +21,7 @@ use super::offsets::{self, COMMIT_VERSION, COMMITTED_VERSION, Committed, LIST_VE
 use crate::broker::api::{Request, Response, text};
 use crate::error::{Error, Result};
 use crate::kafka::{Admin, CommitOffset, CreateOutcome, TopicDescription, TopicPartition, TopicSpec};
+use crate::testing::effects;
 
 const METADATA_VERSION: i16 = 12;
 const CREATE_VERSION: i16 = 4;
@@ -226,7 +227,10 @@ impl Admin for VirtualAdmin {
             .with_topics(topics.collect())
             .with_timeout_ms(i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX));
         match self.ask(what, DELETE_VERSION, request)? {
-            Response::DeleteRecords(_) => Ok(()),
+            Response::DeleteRecords(_) => {
+                effects::count("records purged");
+                Ok(())
+            }
             other => Err(unexpected(what, &other)),
         }
     }

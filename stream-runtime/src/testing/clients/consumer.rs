@@ -24,6 +24,7 @@ use crate::kafka::{
     ClientSettings, CommitOffset, CommitOutcome, GroupConsumer, GroupMembership, Rebalance, RecordSink,
     StartOffset, TopicPartition,
 };
+use crate::testing::effects;
 
 /// The connection for questions, which are not a member's.
 const QUESTIONS: Lane = 2;
@@ -294,6 +295,7 @@ impl Consuming {
     fn committed(&mut self, member: &Member, answer: &Result<Response, NoAnswer>, net: &mut Net<'_>) {
         let Ok(Response::OffsetCommit(response)) = answer else {
             // It may have been done.
+            effects::count("commit of unknown outcome");
             let reason = "the broker did not answer".to_owned();
             let speaker = self.membership.speaker();
             let is_over = speaker.is_none_or(|speaker| speaker.member_id != member.member_id);
@@ -325,6 +327,9 @@ impl Consuming {
     }
 
     fn end_commit(&mut self, outcome: CommitOutcome) {
+        if let CommitOutcome::Fenced(_) = outcome {
+            effects::count("member fenced");
+        }
         self.commit = Commit::Ended(outcome);
         self.wake.notify_one();
     }

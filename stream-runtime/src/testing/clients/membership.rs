@@ -22,6 +22,7 @@ use super::network::{Call, Net, NoAnswer};
 use crate::broker::api::Response;
 use crate::error::Error;
 use crate::kafka::{ClientSettings, TopicPartition};
+use crate::testing::effects;
 
 /// What [`GroupMembership`](crate::kafka::GroupMembership) holds: goes with the offsets of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,6 +185,7 @@ impl Membership {
     pub(super) fn given_up(&mut self, has_more: bool, net: &mut Net<'_>) {
         match self.waiting.take() {
             Some(Waiting::Revoke { partitions, then }) => {
+                effects::count("partitions revoked");
                 for at in &partitions {
                     self.owned.remove(at);
                 }
@@ -193,6 +195,7 @@ impl Membership {
                 });
             }
             Some(Waiting::Lost { .. }) => {
+                effects::count("partitions lost");
                 self.owned.clear();
                 self.holds_as = None;
                 self.join(net);

@@ -27,6 +27,7 @@ use self::refusals::{Place, Refused};
 
 use crate::broker::api::{Request, Response, text};
 use crate::broker::state::{Answer, Caller, Identity, Now, State, Token};
+use crate::testing::effects;
 use crate::testing::random::Random;
 
 /// A simulated process: whatever is done to it is done to all its clients.
@@ -163,6 +164,9 @@ impl Net<'_> {
     pub(crate) fn wall_millis(&self) -> i64 {
         let member = self.network.members.get(&self.client);
         let skew = member.map_or(0, |member| self.network.skew(member.process));
+        if skew != 0 {
+            effects::count("record stamped by a wrong clock");
+        }
         self.network.wall_millis() + skew
     }
 
@@ -533,6 +537,7 @@ impl Network {
                         if let Some(connection) = member.connections.get_mut(&lane) {
                             let learned = connection.broken.take_if(|(broken, _)| *broken == number);
                             if learned.is_some() {
+                                effects::count("connection broken");
                                 connection.refusing.clear();
                             }
                         }
@@ -594,6 +599,11 @@ impl Network {
             return None;
         }
         let error = *self.random.pick(errors);
+        effects::count(match &arrival.request {
+            Request::OffsetCommit(_) | Request::TxnOffsetCommit(_) => "offsets refused",
+            Request::OffsetFetch(_) => "question refused",
+            _ => "transaction refused",
+        });
         self.note(|| format!("{:?} is refused: {error}", arrival.call));
         refusals::answer(&arrival.request, error)
     }
@@ -610,6 +620,7 @@ impl Network {
             refused.extend(refusals::some(request, &mut self.random));
         }
         let response = refusals::take_out(request, &mut refused)?;
+        effects::count("records refused");
         let (client, lane, call) = (arrival.client, arrival.lane, arrival.call);
         self.note(|| format!("{call:?} is refused in part: {refused:?}"));
         for event in self.events.values_mut() {
@@ -637,6 +648,7 @@ impl Network {
     fn give_back(&mut self, call: Call, response: Response) {
         // Nobody waits for the answer when the connection is gone.
         let Some((client, lane)) = self.open.get(&call).map(|open| (open.client, open.lane)) else {
+            effects::count("request done without an answer");
             return;
         };
         let latency = self.latency();

@@ -10,6 +10,7 @@ use super::network::{Call, Client, Net, NoAnswer, Port, Process, SharedNetwork};
 use crate::broker::api::Response;
 use crate::error::{Error, Result};
 use crate::kafka::{PartitionReader, RecordSink, StartOffset, TopicPartition};
+use crate::testing::effects;
 
 /// Reads changelogs.
 pub(crate) struct VirtualReader(Port<Reading>);
@@ -66,6 +67,9 @@ impl PartitionReader for VirtualReader {
         self.0.with(|reading, net| {
             let given = reading.fetcher.give(sink, max, net);
             reading.set_alarm(net);
+            if given.as_ref().is_ok_and(|given| *given > 0) {
+                effects::count("changelog read");
+            }
             given
         })
     }

@@ -22,6 +22,7 @@ use crate::testing::clients::alarm::Alarm;
 use crate::testing::clients::delivery::Delivery;
 use crate::testing::clients::membership::Member;
 use crate::testing::clients::network::{Call, Client, Net, NoAnswer};
+use crate::testing::effects;
 
 /// How long a producer that was dropped in the middle of a transaction tries to abort it.
 const LAST_ABORT: Duration = Duration::from_secs(5);
@@ -213,6 +214,7 @@ impl Transactions {
             self.breaks(requests::fenced(&text), net);
         }
         if let Some(failed) = self.delivery.take_failed() {
+            effects::count("records given up");
             // What the client itself gives up lets a transaction go on until its end, unless a gap is left.
             if failed.code < 0 && !self.delivery.is_torn() {
                 self.is_incomplete = true;
@@ -240,6 +242,7 @@ impl Transactions {
             return;
         };
         if net.now() >= step.deadline {
+            effects::count("step of a transaction overdue");
             let outcome = overdue(step.stage.call(), &step.complaint);
             if let (Stage::Commit, None, true) = (&step.stage, step.asked, self.is_known) {
                 // librdkafka goes on with it until it is destroyed.
@@ -320,6 +323,17 @@ impl Transactions {
         let Some(step) = self.step.take() else {
             return;
         };
+        match (step.stage.call(), &outcome) {
+            (judge::Call::Abort, TransactionOutcome::Done) if self.is_known => {
+                effects::count("transaction aborted");
+            }
+            (judge::Call::Commit, TransactionOutcome::Unknown(_)) => {
+                effects::count("commit of unknown outcome");
+            }
+            (_, TransactionOutcome::Fenced(_)) if self.fatal.is_some() => effects::count("producer fenced"),
+            (_, TransactionOutcome::Fenced(_)) => effects::count("member fenced"),
+            _ => {}
+        }
         let is_over = match &outcome {
             TransactionOutcome::Done | TransactionOutcome::Unknown(_) => true,
             // A member that was left behind has left its transaction open.
