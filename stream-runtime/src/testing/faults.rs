@@ -526,7 +526,10 @@ fn climate(chance: &mut Random) -> Behaviour {
         fetch_bytes: (1, 1 + chance.below(4000)),
         queue_bytes: 200 + chance.index(20_000),
         // No outage is as long as that of production.
-        step_deadline: Duration::from_millis(300) + milliseconds(chance, 2500),
+        step_deadline: match chance.one_in(3) {
+            true => usual.step_deadline,
+            false => Duration::from_millis(300) + milliseconds(chance, 2500),
+        },
         ..usual
     }
 }
