@@ -39,7 +39,7 @@ fn exactly_once_counts_every_record_once_whatever_happens() {
 #[test]
 fn exactly_once_holds_with_tables_in_memory() {
     simulate_seeing(
-        &[OF_CRASHES, OF_SILENCE, OF_TRANSACTIONS, OF_ZOMBIES],
+        &[OF_CRASHES, OF_SILENCE, OF_TRANSACTIONS],
         || {
             app()
                 .workers(3)
@@ -54,7 +54,7 @@ fn exactly_once_holds_with_tables_in_memory() {
 #[test]
 fn exactly_once_holds_with_standbys() {
     simulate_seeing(
-        &[OF_CRASHES, OF_SILENCE, OF_TRANSACTIONS, OF_ZOMBIES, OF_PURGES],
+        &[OF_CRASHES, OF_SILENCE, OF_TRANSACTIONS, OF_PURGES],
         || {
             app()
                 .workers(3)
@@ -85,7 +85,7 @@ fn at_least_once_keeps_tables_of_the_input_exact_through_crashes() {
 #[test]
 fn at_least_once_loses_no_record_whatever_happens() {
     simulate_seeing(
-        &[OF_CRASHES, OF_SILENCE, OF_PURGES],
+        &[OF_CRASHES, OF_SILENCE, OF_ZOMBIES, OF_PURGES],
         || app().workers(2).set("purge_interval", "2s"),
         |world| feed(world).check_all_there(world),
     );
