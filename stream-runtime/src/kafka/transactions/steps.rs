@@ -169,7 +169,7 @@ impl Steps {
             }
             let abandoned = call != Call::Abort && self.state.dropped.load(Ordering::Relaxed);
             if abandoned || clock::now() >= end {
-                return overdue(call, &complaint);
+                return overdue(&complaint);
             }
             pause(start);
         }

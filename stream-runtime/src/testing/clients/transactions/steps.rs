@@ -243,7 +243,7 @@ impl Transactions {
         };
         if net.now() >= step.deadline {
             effects::count("step of a transaction overdue");
-            let outcome = overdue(step.stage.call(), &step.complaint);
+            let outcome = overdue(&step.complaint);
             if let (Stage::Commit, None, true) = (&step.stage, step.asked, self.is_known) {
                 // librdkafka goes on with it until it is destroyed.
                 self.ask(net);
