@@ -33,7 +33,7 @@ mod connection;
 mod coordinator;
 mod fetches;
 mod frame;
-mod group;
+pub(crate) mod group;
 mod isolation;
 mod log;
 pub(crate) mod marker;

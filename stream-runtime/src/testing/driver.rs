@@ -6,7 +6,6 @@
 //! Invariant: what happens depends on the seed and on what the test does, on nothing else.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -19,6 +18,8 @@ use super::disk::Disk;
 use super::effects;
 use super::random::Random;
 use super::worker::{Facts, Killed, Polled, Program, Worker};
+use crate::broker::api::text;
+use crate::broker::group::Phase;
 use crate::clock;
 use crate::clock::virtual_time::{self, Moment};
 use crate::cluster::crash::simulated;
@@ -392,14 +393,22 @@ impl World {
     /// open hides what others wrote behind it.
     pub(super) fn is_quiet(&self) -> bool {
         let tasks: Vec<_> = self.workers.iter().flat_map(Worker::tasks).collect();
-        // One that has lost a task and does not know it may have it beside another, while a third task has nobody.
-        let names: BTreeSet<_> = tasks.iter().map(|(name, _)| name).collect();
         tasks.len() == self.task_count()
-            && names.len() == tasks.len()
             && tasks.iter().all(|(_, stage)| *stage == Stage::Running)
+            && self.is_group_whole()
             && !self.workers.iter().any(Worker::is_committing)
             && !self.network.hides_records()
             && self.is_shared_out()
+    }
+
+    /// Whether the group rests, and its members are the threads of the workers that it can hear. A worker that it has
+    /// given up, and that has not learned of it, still runs tasks that others have by now, or soon will.
+    fn is_group_whole(&self) -> bool {
+        let network = self.network.lock();
+        let group = network.broker.groups.get(&text(self.program.app.id()));
+        let heard = self.workers.iter().filter(|worker| worker.is_heard());
+        let threads: usize = heard.map(Worker::threads).sum();
+        group.is_some_and(|group| group.phase == Phase::Stable && group.members.len() == threads)
     }
 
     /// Whether each worker that the group can hear has some of the tasks of each sub-topology, as far as there are enough.

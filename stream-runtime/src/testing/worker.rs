@@ -336,6 +336,11 @@ impl Worker {
         threads.any(|thread| thread.status().is_committing())
     }
 
+    /// How many threads it has.
+    pub(super) fn threads(&self) -> usize {
+        self.life.as_ref().map_or(0, |life| life.threads.len())
+    }
+
     /// Its tasks and where they stand.
     pub(super) fn tasks(&self) -> Vec<(String, Stage)> {
         let threads = self.life.iter().flat_map(|life| &life.threads);
