@@ -33,7 +33,7 @@ mod connection;
 mod coordinator;
 mod fetches;
 mod frame;
-pub(crate) mod group;
+mod group;
 mod isolation;
 mod log;
 pub(crate) mod marker;

@@ -19,7 +19,6 @@ use super::effects;
 use super::random::Random;
 use super::worker::{Facts, Killed, Polled, Program, Worker};
 use crate::broker::api::text;
-use crate::broker::group::Phase;
 use crate::clock;
 use crate::clock::virtual_time::{self, Moment};
 use crate::cluster::crash::simulated;
@@ -404,11 +403,19 @@ impl World {
     /// Whether the group rests, and its members are the threads of the workers that it can hear. A worker that it has
     /// given up, and that has not learned of it, still runs tasks that others have by now, or soon will.
     fn is_group_whole(&self) -> bool {
+        let (phase, members, threads) = self.group();
+        phase == "Stable" && members == threads
+    }
+
+    /// What the group is doing, how many members it has, and how many threads the workers have that it can hear.
+    pub(super) fn group(&self) -> (&'static str, usize, usize) {
         let network = self.network.lock();
         let group = network.broker.groups.get(&text(self.program.app.id()));
         let heard = self.workers.iter().filter(|worker| worker.is_heard());
-        let threads: usize = heard.map(Worker::threads).sum();
-        group.is_some_and(|group| group.phase == Phase::Stable && group.members.len() == threads)
+        let threads = heard.map(Worker::threads).sum();
+        group.map_or(("Empty", 0, threads), |group| {
+            (group.phase_name(), group.members.len(), threads)
+        })
     }
 
     /// Whether each worker that the group can hear has some of the tasks of each sub-topology, as far as there are enough.

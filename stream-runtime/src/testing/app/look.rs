@@ -166,6 +166,12 @@ impl TestApp {
         if held != world.task_count() {
             left.push(format!("workers hold {held} of {} tasks", world.task_count()));
         }
+        let (phase, members, threads) = world.group();
+        if phase != "Stable" || members != threads {
+            left.push(format!(
+                "the group is {phase} with {members} members of {threads} threads"
+            ));
+        }
         if world.network.lock().is_away() {
             left.push("the broker is away".to_owned());
         }

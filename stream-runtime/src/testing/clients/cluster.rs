@@ -18,6 +18,9 @@ use crate::kafka::{
     TransactionalProducer,
 };
 
+/// A hundred and fifty times as long as over librdkafka, so that time in which nothing happens passes in few steps.
+const LOOKS_EVERY: Duration = Duration::from_secs(15);
+
 /// Makes the clients of a process.
 pub(crate) struct VirtualCluster {
     pub(crate) network: SharedNetwork,
@@ -61,8 +64,8 @@ impl Cluster for VirtualCluster {
         Ok(Arc::new(VirtualAdmin::new(&self.network, self.process)))
     }
 
-    /// These clients tell of everything.
+    /// These clients tell of everything, unless they are given up for not having been looked at.
     fn looks_every(&self) -> Duration {
-        Duration::from_secs(15)
+        LOOKS_EVERY.min(self.settings.max_poll_interval / 3)
     }
 }
