@@ -237,7 +237,7 @@ fn the_end_of_a_compacted_log_counts_what_compaction_removed() {
     let place = at(&world.topic_with("log", 1, &settings), 0);
     for round in 0..20 {
         world.fill(&place, round..round + 10);
-        world.pass(Duration::from_millis(200));
+        world.pass(Duration::from_secs(1));
     }
     let mut reading = [Reading::of(&world, &place, StartOffset::Beginning)];
     world.until("the end is reached", &mut reading, |r| !r[0].sink.ends.is_empty());
