@@ -17,6 +17,7 @@ const BACKLOG_USERS: u64 = 10_000;
 /// The keyed count over tables of more and more keys, on the disk. The tables are filled first.
 pub(crate) fn keys() -> Outcome {
     let records = arguments::number("--records", 1_000_000)?;
+    let least = arguments::number("--least", 0)?;
     let most = arguments::number("--most", 10_000_000)?;
     let cluster = Cluster::reach()?;
     println!(
@@ -24,8 +25,8 @@ pub(crate) fn keys() -> Outcome {
         "keys", "records/s", "CPU s/M", "peak MiB"
     );
     for users in [10_000, 100_000, 1_000_000, 10_000_000] {
-        if users > most {
-            break;
+        if !(least..=most).contains(&users) {
+            continue;
         }
         let run = Run::new("program-rocksdb", users).with("--warm-up", users);
         cluster.recreate(&[("speed-input", 4), ("speed-output", 4)])?;

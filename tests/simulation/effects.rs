@@ -25,7 +25,6 @@ pub(crate) const OF_MANY_CRASHES: &[&str] = &["older state put back", "question 
 
 /// What comes of workers that are away while they live, bad networks, slow disks and wrong clocks.
 pub(crate) const OF_SILENCE: &[&str] = &[
-    "commit of unknown outcome",
     "connection broken",
     "partitions lost",
     "record stamped by a wrong clock",
@@ -37,11 +36,12 @@ pub(crate) const OF_TRANSACTIONS: &[&str] = &[
     "records given up",
     "step of a transaction overdue",
     "transaction aborted",
+    "transaction of unknown outcome",
     "transaction refused",
 ];
 
-/// Where workers that were taken for dead go on to commit.
-pub(crate) const OF_ZOMBIES: &[&str] = &["member fenced"];
+/// Where workers that were taken for dead go on to commit, without transactions.
+pub(crate) const OF_ZOMBIES: &[&str] = &["commit of unknown outcome", "member fenced"];
 
 /// Where internal topics are purged.
 pub(crate) const OF_PURGES: &[&str] = &["records purged"];

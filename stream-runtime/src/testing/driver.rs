@@ -394,28 +394,22 @@ impl World {
         let tasks: Vec<_> = self.workers.iter().flat_map(Worker::tasks).collect();
         tasks.len() == self.task_count()
             && tasks.iter().all(|(_, stage)| *stage == Stage::Running)
-            && self.is_group_whole()
+            && self.complaint_about_group().is_none()
             && !self.workers.iter().any(Worker::is_committing)
             && !self.network.hides_records()
             && self.is_shared_out()
     }
 
-    /// Whether the group rests, and its members are the threads of the workers that it can hear. A worker that it has
-    /// given up, and that has not learned of it, still runs tasks that others have by now, or soon will.
-    fn is_group_whole(&self) -> bool {
-        let (phase, members, threads) = self.group();
-        phase == "Stable" && members == threads
-    }
-
-    /// What the group is doing, how many members it has, and how many threads the workers have that it can hear.
-    pub(super) fn group(&self) -> (&'static str, usize, usize) {
+    /// What there is to say against the group: it rests, and its members are the threads of the workers that it can hear, or
+    /// else a worker that it has given up, and that has not learned of it, may run tasks that others will have soon.
+    pub(super) fn complaint_about_group(&self) -> Option<String> {
         let network = self.network.lock();
         let group = network.broker.groups.get(&text(self.program.app.id()));
+        let (phase, members) = group.map_or(("Empty", 0), |group| (group.phase_name(), group.members.len()));
         let heard = self.workers.iter().filter(|worker| worker.is_heard());
-        let threads = heard.map(Worker::threads).sum();
-        group.map_or(("Empty", 0, threads), |group| {
-            (group.phase_name(), group.members.len(), threads)
-        })
+        let threads: usize = heard.map(Worker::threads).sum();
+        (phase != "Stable" || members != threads)
+            .then(|| format!("the group is {phase}, with {members} members for {threads} threads"))
     }
 
     /// Whether each worker that the group can hear has some of the tasks of each sub-topology, as far as there are enough.

@@ -1,8 +1,10 @@
 //! A simulated worker: its disk, and while it lives its threads, which the driver polls one at a time.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
@@ -91,6 +93,8 @@ struct Life {
     ending: usize,
     threads: Vec<ThreadControl>,
     standbys: Option<StandbyControl>,
+    /// Told to stop, it does not wait for its stores to be filled.
+    fills_no_more: Rc<Cell<bool>>,
     is_frozen: bool,
     is_cut_off: bool,
     failure: Option<Error>,
@@ -215,12 +219,13 @@ impl Worker {
             standbys.begin_filling();
         }
         let until = clock::now() + settings.restore_ahead;
+        let fills_no_more = Rc::new(Cell::new(false));
         for setup in parts.threads {
             let (control, controlled) = thread::control();
-            let filled = filled.clone();
+            let (filled, is_over) = (filled.clone(), Rc::clone(&fills_no_more));
             let body = async move {
                 if let Some(standbys) = filled {
-                    fill(&standbys, until).await;
+                    fill(&standbys, until, &is_over).await;
                 }
                 thread::run(setup, controlled, Arc::default()).await.map(drop)
             };
@@ -255,6 +260,7 @@ impl Worker {
             ending,
             threads,
             standbys,
+            fills_no_more,
             is_frozen: false,
             is_cut_off: false,
             failure: None,
@@ -351,6 +357,7 @@ impl Worker {
 
 impl Life {
     fn tell_to_stop(&self) {
+        self.fills_no_more.set(true);
         for thread in &self.threads {
             thread.tell(Command::Stop);
         }
@@ -358,11 +365,13 @@ impl Life {
 }
 
 /// Waits as a worker does before it joins the group. Each of its threads does, and the first ends it for all.
-async fn fill(standbys: &StandbyControl, until: Instant) {
-    while !standbys.has_filled() && clock::now() < until {
+async fn fill(standbys: &StandbyControl, until: Instant, is_over: &Cell<bool>) {
+    while !is_over.get() && !standbys.has_filled() && clock::now() < until {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    standbys.end_filling();
+    if !is_over.replace(true) {
+        standbys.end_filling();
+    }
 }
 
 fn name(worker: usize) -> String {

@@ -30,7 +30,7 @@ impl Driver {
             port: 9092,
             auto_create_topics: false,
             initial_rebalance_delay,
-            compaction_interval: Duration::from_millis(500),
+            compaction_interval: super::super::COMPACTION_INTERVAL,
         };
         let now = Now {
             elapsed: Duration::ZERO,

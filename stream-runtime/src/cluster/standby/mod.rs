@@ -207,6 +207,7 @@ impl StandbyHandle {
         self.control.standbys()
     }
 
+    /// What others may hold of it.
     pub(crate) fn control(&self) -> &StandbyControl {
         &self.control
     }

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseProducer, Producer as _};
+use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
 
 use super::judge::{Call, judge, overdue};
@@ -26,11 +27,11 @@ const SLICE: Duration = Duration::from_secs(1);
 /// The same for aborts, between which the reports of records are read: until somebody has, an abort waits.
 const ABORT_SLICE: Duration = Duration::from_millis(500);
 
-/// librdkafka does not resume this call, but begins it anew.
+/// librdkafka does not resume this call, but begins it anew: once it has waited this long, it is overdue.
 const OFFSETS_SLICE: Duration = Duration::from_secs(10);
 
 /// How long a producer that was dropped in the middle of a transaction tries to abort it, so that readers need not
-/// wait for its time-out.
+/// wait for its time-out. It does not when a step was under way whose end nobody knows.
 const LAST_ABORT: Duration = Duration::from_secs(5);
 
 /// How long an abort waits for the first record of its transaction to be delivered.
@@ -94,8 +95,9 @@ impl Steps {
         }
     }
 
-    /// Whether nothing is left that could be aborted. After the offsets of a member that was left behind, the
-    /// transaction is still open.
+    /// Whether nothing is left that may be aborted. After the offsets of a member that was left behind, the transaction
+    /// is still open; where offsets may still be on their way, it is left to the next producer of this id or to its
+    /// time-out, since only these have the late ones refused.
     fn is_over(&self, outcome: &TransactionOutcome) -> bool {
         match outcome {
             TransactionOutcome::Done | TransactionOutcome::Unknown(_) => true,
@@ -168,7 +170,9 @@ impl Steps {
                 return outcome;
             }
             let abandoned = call != Call::Abort && self.state.dropped.load(Ordering::Relaxed);
-            if abandoned || clock::now() >= end {
+            // Another attempt would not be the only one on its way.
+            let is_late = call == Call::SendOffsets && complaint.code == RDKafkaErrorCode::OperationTimedOut;
+            if abandoned || is_late || clock::now() >= end {
                 return overdue(&complaint);
             }
             pause(start);

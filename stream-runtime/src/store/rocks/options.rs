@@ -23,14 +23,11 @@ pub(super) struct Resources {
 
 impl Resources {
     pub(super) fn new(memory_budget: usize) -> Result<Self> {
-        // The cache knows of what is in it. Compactions, and what the allocator cannot use between blocks of many sizes, took
-        // a third as much again with ten million keys.
-        let capacity = memory_budget / 4 * 3;
         let mut cache = LruCacheOptions::default();
-        cache.set_capacity(capacity);
+        cache.set_capacity(memory_budget);
         // Each part of the cache has its share of the capacity. By default they are as small as half a mebibyte, which two
         // entries for write buffers fill.
-        let parts = (capacity / (16 * MIB)).max(1).ilog2().min(6);
+        let parts = (memory_budget / (16 * MIB)).max(1).ilog2().min(6);
         cache.set_num_shard_bits(parts.cast_signed());
         let cache = Cache::new_lru_cache_opts(&cache);
         let write_buffer_limit = memory_budget / 4;

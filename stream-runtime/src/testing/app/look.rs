@@ -166,12 +166,7 @@ impl TestApp {
         if held != world.task_count() {
             left.push(format!("workers hold {held} of {} tasks", world.task_count()));
         }
-        let (phase, members, threads) = world.group();
-        if phase != "Stable" || members != threads {
-            left.push(format!(
-                "the group is {phase} with {members} members of {threads} threads"
-            ));
-        }
+        left.extend(world.complaint_about_group());
         if world.network.lock().is_away() {
             left.push("the broker is away".to_owned());
         }

@@ -18,7 +18,7 @@ use crate::kafka::{
     TransactionalProducer,
 };
 
-/// A hundred and fifty times as long as over librdkafka, so that time in which nothing happens passes in few steps.
+/// The longest. It is a hundred and fifty times what it is over librdkafka, so that time in which nothing happens passes in few steps.
 const LOOKS_EVERY: Duration = Duration::from_secs(15);
 
 /// Makes the clients of a process.

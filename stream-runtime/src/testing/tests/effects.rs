@@ -74,7 +74,9 @@ fn a_slow_disk_takes_its_time() {
         let began = app.elapsed();
         for count in 1..=2 {
             app.send(&WORDS, "red", "red");
+            let patience = app.elapsed() + seconds(60);
             while app.outputs(&COUNTS).len() < count {
+                assert!(app.elapsed() < patience, "record {count} has no output");
                 app.advance(seconds(1) / 100);
             }
         }

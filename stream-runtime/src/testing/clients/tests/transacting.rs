@@ -481,6 +481,40 @@ fn a_commit_that_nobody_answers_is_unknown_and_its_fate_is_told_later() {
     assert!(fates.iter().all(|count| *count > 5), "{fates:?}");
 }
 
+/// What a worker does when its offsets are not acknowledged in time: it aborts, or takes a fresh producer, as it is told.
+#[test]
+fn offsets_that_come_late_are_no_part_of_the_next_transaction() {
+    let world = World::new(1);
+    let input = world.topic("input", 2);
+    let mut producer = Transacting::new(&world, 0);
+    let usual = world.network.lock().behaviour.clone();
+    {
+        let behaviour = &mut world.network.lock().behaviour;
+        let slow = Duration::from_millis(60);
+        behaviour.latency = (slow, slow);
+        // The group is known of after two of these, and the offsets come after the third.
+        behaviour.step_deadline = slow * 5 / 2;
+    }
+    producer.begin();
+    let outcome = producer.commit(&world, &[offset(at(&input, 0), 7, "")]);
+    world.network.lock().behaviour = usual;
+    match outcome {
+        TransactionOutcome::Abort(_) => producer.abort(&world),
+        TransactionOutcome::Unknown(_) => producer = Transacting::new(&world, 0),
+        outcome => panic!("{outcome:?}"),
+    }
+    producer.begin();
+    let outcome = producer.commit(&world, &[offset(at(&input, 1), 3, "")]);
+    assert!(is_done(&outcome), "{outcome:?}");
+    world.pass(Duration::from_secs(1));
+    assert_eq!(committed(&world, "input"), None);
+    let other = (input.to_string(), 1);
+    assert_eq!(
+        world.network.committed("shop").remove(&other),
+        Some((3, String::new()))
+    );
+}
+
 #[test]
 fn nobody_is_waited_for_for_ever() {
     let world = World::new(1);

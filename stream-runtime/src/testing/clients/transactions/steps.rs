@@ -180,7 +180,14 @@ impl Transactions {
                 true
             }
             // Nobody can tell how these end.
-            Some(step) if matches!(step.stage, Stage::Init | Stage::Commit) => false,
+            Some(step)
+                if matches!(
+                    step.stage,
+                    Stage::Init | Stage::AddOffsets { .. } | Stage::CommitOffsets { .. } | Stage::Commit
+                ) =>
+            {
+                false
+            }
             _ if self.is_open && self.fatal.is_none() => {
                 self.start_within(Stage::Drain, LAST_ABORT, net);
                 self.step.is_some()
@@ -328,9 +335,8 @@ impl Transactions {
                 effects::count("transaction aborted");
             }
             (judge::Call::Commit, TransactionOutcome::Unknown(_)) => {
-                effects::count("commit of unknown outcome");
+                effects::count("transaction of unknown outcome");
             }
-            (_, TransactionOutcome::Fenced(_)) if self.fatal.is_some() => effects::count("producer fenced"),
             (_, TransactionOutcome::Fenced(_)) => effects::count("member fenced"),
             _ => {}
         }
