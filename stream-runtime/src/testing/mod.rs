@@ -38,6 +38,8 @@ mod effects;
 #[cfg(feature = "testing")]
 mod faults;
 #[cfg(feature = "testing")]
+mod once_more;
+#[cfg(feature = "testing")]
 mod one_task;
 #[cfg(feature = "testing")]
 mod panics;

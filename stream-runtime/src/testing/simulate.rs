@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::app::TestApp;
 use super::faults::{Faults, Schedule, Told};
+use super::once_more::{Place, once_more};
 use super::panics::{Panicked, caught};
 use super::watch::Runs;
 
@@ -117,52 +118,6 @@ pub(super) fn simulate_some(
 fn say(text: &str) {
     // Nobody may listen.
     drop(writeln!(std::io::stderr(), "{text}"));
-}
-
-/// What a command needs to run this test again.
-struct Place {
-    /// The name of the thread.
-    thread: Option<String>,
-    package: Option<String>,
-}
-
-impl Place {
-    fn current() -> Self {
-        Self {
-            thread: std::thread::current().name().map(str::to_owned),
-            // Cargo tells it to the tests that it runs.
-            package: std::env::var("CARGO_PKG_NAME").ok(),
-        }
-    }
-}
-
-/// How to run it again, with these faults or with all: the variables, and the command where the thread has the name of a
-/// test, as the test harness gives it; threads that a test starts itself and tests of documentation have none.
-fn once_more(seed: u64, faults: Option<&[usize]>, place: &Place) -> String {
-    let mut variables = format!("STREAM_TEST_SEED={seed}");
-    if let Some(faults) = faults {
-        let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
-        variables += &format!(" STREAM_TEST_FAULTS={}", faults.join(","));
-    }
-    let is_path = |name: &&str| {
-        name.chars()
-            .all(|letter| letter.is_alphanumeric() || "_:".contains(letter))
-    };
-    match place
-        .thread
-        .as_deref()
-        .filter(|name| *name != "main")
-        .filter(is_path)
-    {
-        Some(test) => {
-            // In a workspace the command would run the tests of other packages, find none of this name, and pass.
-            let package = place.package.iter().map(|package| format!(" -p {package}"));
-            let package: String = package.collect();
-            let release = if cfg!(debug_assertions) { "" } else { " --release" };
-            format!("{variables} cargo test{package}{release} {test} -- --exact")
-        }
-        None => variables,
-    }
 }
 
 /// What is to be run.
@@ -387,34 +342,6 @@ mod tests {
     #[should_panic(expected = "STREAM_TEST_SEEDS: `many` is no number")]
     fn what_is_no_number_is_named() {
         read(&[("STREAM_TEST_SEEDS", "1..many")]);
-    }
-
-    #[test]
-    fn a_command_is_told_where_the_thread_has_the_name_of_a_test() {
-        let once_more = |thread: &str, package: Option<&str>| {
-            let place = Place {
-                thread: Some(thread.to_owned()).filter(|name| !name.is_empty()),
-                package: package.map(str::to_owned),
-            };
-            once_more(7, Some(&[1, 4]), &place)
-        };
-        let variables = "STREAM_TEST_SEED=7 STREAM_TEST_FAULTS=1,4";
-        let release = if cfg!(debug_assertions) { "" } else { " --release" };
-        assert_eq!(
-            once_more("runs::it_holds", None),
-            format!("{variables} cargo test{release} runs::it_holds -- --exact")
-        );
-        assert_eq!(
-            once_more("runs::it_holds", Some("shop")),
-            format!("{variables} cargo test -p shop{release} runs::it_holds -- --exact")
-        );
-        for thread in [
-            "main",
-            "src/testing/simulate.rs - testing::simulate (line 33)",
-            "",
-        ] {
-            assert_eq!(once_more(thread, Some("shop")), variables);
-        }
     }
 
     /// Each run ends when it was told of; all of them take too long.

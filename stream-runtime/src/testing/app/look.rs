@@ -2,9 +2,12 @@
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, HashMap, btree_map};
+use std::fmt;
 use std::hash::{BuildHasher, Hash};
 use std::ops::ControlFlow;
 use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::TestApp;
 use crate::cluster::status::Stage;
@@ -61,7 +64,8 @@ impl TestApp {
     /// What is committed of a table, all partitions together.
     ///
     /// # Panics
-    /// When the program has no such table, an entry does not decode, or nobody has one of its tasks at the moment, as
+    /// When the program has no such table, an entry does not decode, a key is in two partitions (as after
+    /// [`send_with`](Self::send_with) to another than that of the key), or nobody has one of its tasks at the moment, as
     /// after a [`kill`](Self::kill): [`settle`](Self::settle) first.
     #[track_caller]
     pub fn table<K, V>(&mut self, table: &'static Table<K, V>) -> TableView<K, V>
@@ -93,14 +97,19 @@ impl TestApp {
             let disk = &world.workers[worker].disk;
             disk.scan(&sub_topology, partition, name, &mut |key, value| {
                 match (K::decode_key(key), table.decode(value)) {
-                    (Ok(key), Ok(value)) => drop(entries.insert(key, value)),
-                    (Err(error), _) | (_, Err(error)) => wrong = Some(error),
+                    (Ok(key), Ok(value)) => match entries.entry(key) {
+                        btree_map::Entry::Vacant(entry) => drop(entry.insert(value)),
+                        btree_map::Entry::Occupied(_) => {
+                            wrong = Some(format!("is in two partitions, {partition} the second"));
+                        }
+                    },
+                    (Err(error), _) | (_, Err(error)) => wrong = Some(format!("does not decode: {error}")),
                 }
                 ControlFlow::Continue(())
             });
         }
-        if let Some(error) = wrong {
-            panic!("an entry of table `{name}` does not decode: {error}");
+        if let Some(wrong) = wrong {
+            panic!("an entry of table `{name}` {wrong}");
         }
         TableView { entries }
     }
@@ -201,7 +210,7 @@ impl TestApp {
 }
 
 /// A record as it is in a topic.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TestRecord {
     /// The partition.
@@ -216,6 +225,23 @@ pub struct TestRecord {
     pub value: Option<Vec<u8>>,
     /// Names and values of the headers.
     pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl fmt::Debug for TestRecord {
+    /// With text where it is text.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes: &Option<Vec<u8>>| bytes.as_deref().map(Bytes::copy_from_slice);
+        let headers = self.headers.iter();
+        let headers: Vec<_> = headers.map(|(name, value)| (name, text(value))).collect();
+        f.debug_struct("TestRecord")
+            .field("partition", &self.partition)
+            .field("offset", &self.offset)
+            .field("timestamp", &self.timestamp)
+            .field("key", &text(&self.key))
+            .field("value", &text(&self.value))
+            .field("headers", &headers)
+            .finish()
+    }
 }
 
 impl TestRecord {

@@ -1,6 +1,6 @@
 //! What a test may say of a record that it sends.
 
-use super::{WORDS, app};
+use super::{SEEN, WORDS, app};
 use crate::prelude::*;
 use crate::testing::TestApp;
 
@@ -48,4 +48,23 @@ fn a_record_of_which_nothing_is_said_is_sent_as_any() {
 #[should_panic(expected = "topic `words` has no partition 1: it has 1")]
 fn a_partition_that_is_not_there_is_named() {
     app().send_with(&WORDS, "red", "red", |record| record.partition(1));
+}
+
+#[test]
+#[should_panic(expected = "an entry of table `seen` is in two partitions, 1 the second")]
+fn a_key_that_is_in_two_partitions_is_not_left_out_of_a_table() {
+    let mut app = app().partition_count(2);
+    for partition in 0..2 {
+        app.send_with(&WORDS, "red", "red", |record| record.partition(partition));
+    }
+    app.settle();
+    app.table(&SEEN);
+}
+
+#[test]
+fn a_record_is_printed_as_text() {
+    let mut app = app();
+    app.send(&WORDS, "red", "red");
+    let printed = format!("{:?}", app.records("words"));
+    assert!(printed.contains(r#"key: Some(b"red")"#), "{printed}");
 }

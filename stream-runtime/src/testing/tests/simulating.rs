@@ -56,7 +56,7 @@ fn a_program_that_counts_twice_after_a_kill_fails_with_that_kill_alone_and_can_b
     assert_eq!(told.lines().count(), 1, "{message}");
     let (variables, command) = command.split_once(" cargo test ").expect("it names the test");
     let name = "a_program_that_counts_twice_after_a_kill_fails_with_that_kill_alone_and_can_be_run_again";
-    assert!(command.starts_with("-p stream-runtime "), "{message}");
+    assert!(command.starts_with("-p stream-runtime --lib "), "{message}");
     assert!(command.ends_with(&format!("{name} -- --exact")), "{message}");
 
     let variables: BTreeMap<_, _> = variables
