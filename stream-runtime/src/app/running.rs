@@ -102,7 +102,7 @@ impl Running {
     /// The tasks of other workers that this one keeps a copy of, as `standby_replicas` says, sorted.
     pub fn standby_tasks(&self) -> Vec<StandbyTask> {
         let standbys = self.parts().standbys.as_ref();
-        let mut tasks = standbys.map_or_else(Vec::new, |running| running.standbys().status());
+        let mut tasks = standbys.map_or_else(Vec::new, |running| running.control().standbys().status());
         tasks.sort_by(|a, b| a.name.cmp(&b.name));
         tasks
     }

@@ -106,8 +106,9 @@ pub(crate) enum TransactionOutcome {
     /// Another has the id, or the group has gone on without this member: nothing of the transaction will be
     /// seen. The producer is of no more use.
     Fenced(String),
-    /// Whether it was committed is not known, since the broker did not answer in time, or what it did not answer may still
-    /// arrive. The producer is of no more use, not even for an abort. Once another with the same id is initialised it is decided, and the committed offsets tell how.
+    /// Whether it was committed is not known, since the broker did not answer in time, or what it did not answer may
+    /// still arrive. The producer is of no more use, not even for an abort. Once another with the same id is
+    /// initialised it is decided, and the committed offsets tell how.
     Unknown(String),
     /// It never will work: the reader must change something.
     Failed(String),

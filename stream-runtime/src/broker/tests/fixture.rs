@@ -9,6 +9,7 @@ use kafka_protocol::messages::{
 };
 use std::time::Duration;
 
+use crate::broker::COMPACTION_INTERVAL;
 use crate::broker::api::{Request, Response, text};
 use crate::broker::config::TopicConfig;
 use crate::broker::state::{Answer, Caller, Identity, Now, State, Token};
@@ -30,7 +31,7 @@ impl Driver {
             port: 9092,
             auto_create_topics: false,
             initial_rebalance_delay,
-            compaction_interval: super::super::COMPACTION_INTERVAL,
+            compaction_interval: COMPACTION_INTERVAL,
         };
         let now = Now {
             elapsed: Duration::ZERO,

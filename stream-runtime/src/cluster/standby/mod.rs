@@ -202,11 +202,6 @@ pub(crate) fn start(setup: StandbySetup, control: StandbyControl) -> Result<Stan
 }
 
 impl StandbyHandle {
-    /// The place where stores change hands, for whoever looks at them.
-    pub(crate) fn standbys(&self) -> &Standbys {
-        self.control.standbys()
-    }
-
     /// What others may hold of it.
     pub(crate) fn control(&self) -> &StandbyControl {
         &self.control

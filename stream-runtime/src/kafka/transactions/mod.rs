@@ -246,7 +246,8 @@ impl Producer for RdKafkaTransactionalProducer {
 }
 
 impl Drop for RdKafkaTransactionalProducer {
-    /// The thread aborts what is open, unless a step is under way whose end nobody knows, and ends the client; nothing that waits to be sent is sent any more.
+    /// The thread aborts what is open, unless a step is under way whose end nobody knows, and ends the client; nothing
+    /// that waits to be sent is sent any more.
     fn drop(&mut self) {
         self.state.dropped.store(true, Ordering::Relaxed);
         self.transactions().purge(false);

@@ -1,8 +1,6 @@
 //! Stores that are filled before a worker joins the group.
 
-use std::ops::ControlFlow;
-
-use super::{WORDS, four, seconds};
+use super::{WORDS, four, on_disk_of, seconds};
 
 /// How many of forty words are on the disk of a new worker when it runs its first task.
 fn on_disk_at_first(restore_ahead: &str) -> usize {
@@ -15,18 +13,8 @@ fn on_disk_at_first(restore_ahead: &str) -> usize {
     app.settle().scale(2);
     for _ in 0..6000 {
         if app.running_tasks().get(1).is_some_and(|tasks| !tasks.is_empty()) {
-            let world = app.world();
-            let (sub_topology, count) = world.tasks_of("seen").expect("it has the table");
-            let mut words = 0;
-            for partition in 0..count {
-                world.workers[1]
-                    .disk
-                    .scan(&sub_topology, partition.cast_signed(), "seen", &mut |_, _| {
-                        words += 1;
-                        ControlFlow::Continue(())
-                    });
-            }
-            return words;
+            let words = (0..4).map(|partition| on_disk_of(&mut app, 1, partition).len());
+            return words.sum();
         }
         app.advance(seconds(1) / 100);
     }

@@ -82,12 +82,17 @@ fn seconds(seconds: u64) -> Duration {
 
 /// The counts that are on the disk of worker 0, of its partition 0.
 fn on_disk(app: &mut TestApp) -> Vec<u8> {
+    on_disk_of(app, 0, 0)
+}
+
+/// The counts that are on the disk of a worker, of one partition.
+fn on_disk_of(app: &mut TestApp, worker: usize, partition: i32) -> Vec<u8> {
     let world = app.world();
     let (sub_topology, _) = world.tasks_of("seen").expect("it has the table");
     let mut found = Vec::new();
-    world.workers[0]
+    world.workers[worker]
         .disk
-        .scan(&sub_topology, 0, "seen", &mut |_, value| {
+        .scan(&sub_topology, partition, "seen", &mut |_, value| {
             found.extend(value.last());
             ControlFlow::Continue(())
         });
