@@ -41,10 +41,12 @@ const BUDGET: usize = 2_000;
 const TURN: Duration = Duration::from_millis(50);
 /// Keys of a thread in memory that make a commit due before its time, which bounds memory.
 const PENDING_KEYS: usize = 200_000;
-/// The share of the commit interval that is at least between two commits of an idle thread.
-const IDLE_SHARE: u32 = 50;
-/// The share of the time that such a commit took that is at least between it and the next.
+/// The share of the time that the last commit of an idle thread took that is between it and the next.
 const REST_SHARE: u32 = 4;
+/// The shares of the commit interval that are between two such commits at least and at most: those whose records came
+/// while a broker stood still need not wait any longer.
+const LEAST_REST: u32 = 100;
+const MOST_REST: u32 = 20;
 /// The wait before a full producer is tried again.
 const PRODUCER_FULL: Duration = Duration::from_millis(1);
 /// How often stopped tasks are complained about.
@@ -608,8 +610,9 @@ impl Thread {
         if self.commit.is_none() {
             self.commits += 1;
             let now = clock::now();
-            let took = now.duration_since(self.commit_began);
-            self.rested_at = now + (took / REST_SHARE).max(self.setup.commit_interval / IDLE_SHARE);
+            let rest = now.duration_since(self.commit_began) / REST_SHARE;
+            let interval = self.setup.commit_interval;
+            self.rested_at = now + rest.clamp(interval / LEAST_REST, interval / MOST_REST);
         }
         match stepped {
             Stepped::Still => Ok(false),
