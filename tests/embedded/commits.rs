@@ -53,6 +53,26 @@ fn a_stop_commits_all_that_was_processed() {
     assert_eq!(bench.end(&bench.changelog("commits-count")), 2);
 }
 
+#[table]
+static COMMITS_LARGE: Table<u64, String>;
+
+#[agent(topic = "numbers")]
+async fn keep_a_lot(number: u64) {
+    COMMITS_LARGE.set(&number, "x".repeat(100_000));
+}
+
+#[test]
+fn a_commit_is_due_before_its_time_when_values_in_memory_weigh_much() {
+    let bench = Bench::new(&[("numbers", 1)]);
+    let app = bench.app([keep_a_lot::agent()]).set("commit_interval", "4m");
+    let running = app.start().expect("the program starts");
+    // Of few keys, but they take 20 MB.
+    bench.produce("numbers", (0..200).map(|n| input(n.to_string())));
+    wait_until("much is committed", || bench.committed("numbers", 0) > Some(100));
+    running.stop().expect("all is well");
+    assert_eq!(bench.end(&bench.changelog("commits-large")), 200);
+}
+
 #[test]
 fn drain_waits_until_everything_is_processed_and_committed() {
     let bench = Bench::new(&[("votes", 4), ("tally", 1)]);

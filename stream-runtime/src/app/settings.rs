@@ -143,7 +143,7 @@ settings! {
     datadir: PathBuf = "{id}-data",
 
     /// The memory that the stores of this worker take together for what they read and for what they have not written to
-    /// the disk yet. `memory://` takes what the tables need.
+    /// the disk yet, with what the allocator takes beside it. `memory://` takes what the tables need.
     memory_budget: Size = "256MiB",
 
     /// What is logged: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`) or a list of filters such as

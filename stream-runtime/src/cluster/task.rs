@@ -594,10 +594,22 @@ impl Task {
         !self.has_open() && !self.has_uncommitted()
     }
 
-    /// How many keys are in memory until the next commit, beyond those that are kept anyway.
-    pub(crate) fn pending(&self) -> usize {
+    /// About how many bytes the values of its tables take that are in memory, beside what the stores have there.
+    pub(crate) fn held(&self) -> usize {
         let shards = self.context.shards.borrow();
-        shards.iter().map(|shard| shard.pending()).sum()
+        shards.iter().map(|shard| shard.held()).sum()
+    }
+
+    /// How many shards it has.
+    pub(crate) fn shards(&self) -> usize {
+        self.context.shards.borrow().len()
+    }
+
+    /// Drops values that the stores have as well, down to about `bytes` a shard. Not while a commit is under way.
+    pub(crate) fn evict(&self, bytes: usize) {
+        for shard in self.context.shards.borrow().iter() {
+            shard.evict(bytes);
+        }
     }
 
     /// How many keys wait for a commit.
@@ -667,12 +679,8 @@ impl Task {
 
     /// The cut is committed: the store follows.
     pub(crate) fn committed(&mut self, offsets: &[CommitOffset], cut: Cut, batch: &Batch) -> Result<()> {
-        let shards = self.context.shards.borrow();
-        if !shards.is_empty() {
+        if self.shards() > 0 {
             self.store.apply(batch)?;
-        }
-        for shard in shards.iter() {
-            shard.stored();
         }
         let now = clock::now();
         for (input, committed) in self.committed.iter_mut().enumerate() {

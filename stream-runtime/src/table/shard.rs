@@ -4,20 +4,21 @@
 //! records wrote since the last commit (staged), and the store (committed). A value is decoded once, when it is first
 //! touched, and encoded once a commit.
 
+mod overlay;
+
 use std::any::Any;
 use std::borrow::Borrow;
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, Hash};
-use std::num::NonZeroU32;
+use std::hash::Hash;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::{fmt, mem};
 
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use serde::Serialize;
 
+use self::overlay::{Entry, Overlay};
 use super::{Table, TableDef};
 use crate::agent::context::with_current;
 use crate::error::{Error, Result};
@@ -30,9 +31,8 @@ pub(super) const VALUE_FORMAT: u8 = 1;
 /// The same for a value that its codec writes as null: `()`, `None`. It is there, unlike that of a deleted key.
 pub(super) const NULL_VALUE_FORMAT: u8 = 2;
 
-/// Unchanged values kept for the next read after a commit; beyond this they are dropped. Read again they
-/// cost a look-up in the store.
-const CACHED_ENTRIES: usize = 100_000;
+/// Samples of values are weighed until about half as many are known.
+const SAMPLED: usize = 4096;
 
 /// A shard without its types, as tasks hold it.
 pub(crate) trait AnyShard: fmt::Debug {
@@ -57,17 +57,17 @@ pub(crate) trait AnyShard: fmt::Debug {
     /// How many keys are staged.
     fn staged(&self) -> usize;
 
-    /// How many keys are in memory until the next commit, beyond those that stay for the reads after it: the staged
-    /// ones, and others that were read.
-    fn pending(&self) -> usize;
+    /// About how many bytes its values in memory take, staged ones and those that were read.
+    fn held(&self) -> usize;
 
     /// Writes every key that finished records changed into `batch`, encoded. They are no longer staged and stay
     /// readable here: agents go on over them while the batch is on its way into the store. What the open record has
     /// written is left out.
     fn stage_into(&self, batch: &mut Batch) -> Result<()>;
 
-    /// The batch is in the store: entries that only repeat it may go.
-    fn stored(&self);
+    /// Drops values that the store has as well, down to about `bytes`; those stay that are used again and again. Not while
+    /// a batch is on its way into the store.
+    fn evict(&self, bytes: usize);
 
     /// The committed and staged entries in the order of their keys, for people: key and value as text.
     fn rows(&self) -> Vec<(String, String)>;
@@ -83,38 +83,6 @@ pub(crate) struct Shard<K: 'static, V: 'static> {
     overlay: RefCell<Overlay<K, V>>,
 }
 
-struct Overlay<K, V> {
-    /// Indices into `entries`, by the hash of their keys.
-    index: HashTable<usize>,
-    entries: Vec<Entry<K, V>>,
-    /// What was there before the agent at the open record wrote.
-    touched: Vec<(usize, Before<V>)>,
-    /// What was there before agents wrote that are done with the open record, in the order of the writes.
-    earlier: Vec<(usize, Before<V>)>,
-    /// Entries that became dirty; what was undone is still in it, and may be in it twice.
-    dirty: Vec<usize>,
-    /// How many entries are dirty.
-    staged: usize,
-    hasher: RandomState,
-    key_bytes: Vec<u8>,
-}
-
-/// As small as can be: tables have millions of them, and finding one costs as many cache lines as it takes.
-struct Entry<K, V> {
-    key: K,
-    /// `None` where the key has no value.
-    value: Option<V>,
-    /// Differs from the store.
-    dirty: bool,
-    /// Its place in [`Overlay::touched`], counted from 1, if the agent at the open record wrote it.
-    touched: Option<NonZeroU32>,
-}
-
-struct Before<V> {
-    value: Option<V>,
-    dirty: bool,
-}
-
 impl<K, V> fmt::Debug for Shard<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Shard of {}", self.table.def.name)
@@ -126,16 +94,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
         Self {
             table,
             store: OnceCell::new(),
-            overlay: RefCell::new(Overlay {
-                index: HashTable::new(),
-                entries: Vec::new(),
-                touched: Vec::new(),
-                earlier: Vec::new(),
-                dirty: Vec::new(),
-                staged: 0,
-                hasher: RandomState::default(),
-                key_bytes: Vec::new(),
-            }),
+            overlay: RefCell::new(Overlay::default()),
         }
     }
 
@@ -237,6 +196,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
         key.encode_key(&mut overlay.key_bytes);
         let mut value = None;
         let read = store.get(*table, &overlay.key_bytes, &mut |bytes| {
+            overlay.sizes.note(1, overlay.key_bytes.len() + bytes.len());
             value = Some(self.table.decode(bytes));
         });
         if let Err(error) = read {
@@ -250,6 +210,22 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
         let reason = format!("table `{}` cannot be read: {error}", self.table.def.name);
         with_current(|task| task.store_failure.replace(Some(reason.clone())));
         panic!("{reason}");
+    }
+
+    /// Weighs one value by encoding it whenever twice as many are in memory as were weighed, up to some: a shard is to
+    /// know how much it holds before its first commit.
+    fn sample(&self, overlay: &mut Overlay<K, V>) {
+        if overlay.entries.len().min(SAMPLED) <= 2 * overlay.sizes.count() {
+            return;
+        }
+        let mut bytes = Vec::new();
+        if let Some(Entry { key, value, .. }) = overlay.entries.last() {
+            key.encode_key(&mut bytes);
+            // What does not encode, or panics there, is told by the commit.
+            let encode = || value.as_ref().map(|value| self.encode(value, &mut bytes));
+            let _ = catch_unwind(AssertUnwindSafe(encode));
+        }
+        overlay.sizes.note(1, bytes.len());
     }
 
     fn encode(&self, value: &V, bytes: &mut Vec<u8>) -> Result<(), CodecError> {
@@ -269,110 +245,6 @@ impl<K: TableKey, V: Clone + Serialize + 'static> Shard<K, V> {
             self.table.def.name,
             self.table.def.value.short_name()
         )
-    }
-}
-
-impl<K: TableKey, V> Overlay<K, V> {
-    fn find<Q>(&self, key: &Q) -> Option<usize>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let hash = self.hasher.hash_one(key);
-        self.index
-            .find(hash, |at| self.entries[*at].key.borrow() == key)
-            .copied()
-    }
-
-    fn insert(&mut self, key: K, value: Option<V>) -> usize {
-        let at = self.entries.len();
-        let hash = self.hasher.hash_one(&key);
-        self.entries.push(Entry {
-            key,
-            value,
-            dirty: false,
-            touched: None,
-        });
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        self.index
-            .insert_unique(hash, at, |at| hasher.hash_one(&entries[*at].key));
-        at
-    }
-
-    /// Notes that the agent at the open record is about to write entry `at`.
-    fn touch(&mut self, at: usize)
-    where
-        V: Clone,
-    {
-        let entry = &mut self.entries[at];
-        if entry.touched.is_none() {
-            self.touched.push((
-                at,
-                Before {
-                    value: entry.value.clone(),
-                    dirty: entry.dirty,
-                },
-            ));
-            let place = u32::try_from(self.touched.len()).ok().and_then(NonZeroU32::new);
-            entry.touched = Some(place.expect("one record writes fewer keys than would fill 100 GiB"));
-        }
-        if !entry.dirty {
-            entry.dirty = true;
-            self.dirty.push(at);
-            self.staged += 1;
-        }
-    }
-
-    fn restore(&mut self, at: usize, before: Before<V>) {
-        let entry = &mut self.entries[at];
-        if entry.dirty && !before.dirty {
-            self.staged -= 1;
-        }
-        entry.value = before.value;
-        entry.dirty = before.dirty;
-    }
-
-    /// Drops the entries that are as the store has them, unless there are so few that they are worth keeping.
-    fn evict(&mut self, worth_keeping: usize) {
-        if self.entries.len() <= worth_keeping {
-            return;
-        }
-        let mut kept = vec![false; self.entries.len()];
-        for (at, entry) in self.entries.iter().enumerate() {
-            kept[at] = entry.dirty || entry.touched.is_some();
-        }
-        for (at, _) in &self.earlier {
-            kept[*at] = true;
-        }
-        let mut moved = Vec::with_capacity(kept.len());
-        let mut next = 0;
-        for keep in &kept {
-            moved.push(next);
-            next += usize::from(*keep);
-        }
-        let mut at = 0;
-        self.entries.retain(|_| {
-            at += 1;
-            kept[at - 1]
-        });
-        self.dirty.retain(|at| kept[*at]);
-        let written = self.touched.iter_mut().chain(&mut self.earlier);
-        for at in self.dirty.iter_mut().chain(written.map(|(at, _)| at)) {
-            *at = moved[*at];
-        }
-        self.index.clear();
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        for at in 0..entries.len() {
-            let hash = |at: &usize| hasher.hash_one(&entries[*at].key);
-            self.index.insert_unique(hash(&at), at, hash);
-        }
-    }
-
-    fn undo_agent(&mut self) {
-        while let Some((at, before)) = self.touched.pop() {
-            self.entries[at].touched = None;
-            self.restore(at, before);
-        }
     }
 }
 
@@ -423,11 +295,10 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
         self.borrow().staged
     }
 
-    fn pending(&self) -> usize {
-        let overlay = self.borrow();
-        overlay
-            .staged
-            .max(overlay.entries.len().saturating_sub(CACHED_ENTRIES))
+    fn held(&self) -> usize {
+        let overlay = &mut *self.borrow();
+        self.sample(overlay);
+        overlay.held()
     }
 
     fn stage_into(&self, batch: &mut Batch) -> Result<()> {
@@ -438,6 +309,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
                 self.table.def.name
             )));
         };
+        let (writes, bytes) = (batch.len(), batch.bytes());
         let mut dirty = mem::take(&mut overlay.dirty);
         let Overlay {
             entries,
@@ -481,6 +353,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
                 overlay.entries[at].key, self.table.def.name
             )));
         }
+        overlay.sizes.note(batch.len() - writes, batch.bytes() - bytes);
         dirty.sort_unstable();
         dirty.dedup();
         overlay.staged = dirty.len();
@@ -488,8 +361,8 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
         Ok(())
     }
 
-    fn stored(&self) {
-        self.borrow().evict(CACHED_ENTRIES);
+    fn evict(&self, bytes: usize) {
+        self.borrow().evict(bytes);
     }
 
     fn rows(&self) -> Vec<(String, String)> {
@@ -541,7 +414,6 @@ mod tests {
         let mut batch = Batch::default();
         shard.stage_into(&mut batch).expect("encodes");
         store.apply(&batch).expect("applies");
-        shard.stored();
     }
 
     #[test]
@@ -622,7 +494,7 @@ mod tests {
             &|| drop(shard.entries()),
         ];
         for call in calls {
-            let called = std::panic::catch_unwind(std::panic::AssertUnwindSafe(call));
+            let called = catch_unwind(AssertUnwindSafe(call));
             assert!(called.is_err(), "the agent's function cannot go on");
             let reason = task.store_failure.take().expect("the worker is told");
             assert!(
@@ -632,26 +504,82 @@ mod tests {
         }
     }
 
-    #[test]
-    fn values_that_were_only_read_count_towards_the_next_commit() {
+    /// A store of so many keys, each its number in eight digits, with a value that takes a byte.
+    fn filled(keys: usize) -> Rc<MemoryStore> {
         let store = Rc::new(MemoryStore::new(1));
-        let mut batch = Batch::default();
-        for n in 0..CACHED_ENTRIES + 50 {
-            let key = |bytes: &mut Vec<u8>| n.to_string().encode_key(bytes);
-            let value = |bytes: &mut Vec<u8>| {
-                bytes.push(NULL_VALUE_FORMAT);
-                Ok::<_, CodecError>(true)
-            };
-            batch.push_with(0, key, value).expect("encodes");
-        }
-        store.apply(&batch).expect("applies");
         let shard = over(&store);
-        for n in 0..CACHED_ENTRIES + 50 {
-            shard.with(n.to_string().as_str(), |value| assert_eq!(value, Some(&None)));
+        for n in 0..keys {
+            shard.replace(&format!("{n:08}"), Some(None));
         }
-        assert_eq!((shard.staged(), shard.pending()), (0, 50));
-        shard.stored();
-        assert_eq!(shard.pending(), 0);
+        shard.seal_record();
+        commit(&shard, &store);
+        store
+    }
+
+    fn read(shard: &Shard<String, Option<u64>>, n: usize) {
+        let value = shard.with(format!("{n:08}").as_str(), |value| value.copied());
+        assert_eq!(value, Some(None));
+    }
+
+    fn is_held(shard: &Shard<String, Option<u64>>, n: usize) -> bool {
+        let key = format!("{n:08}");
+        shard.borrow().entries.iter().any(|entry| entry.key == key)
+    }
+
+    #[test]
+    fn values_that_were_only_read_are_weighed_too() {
+        let shard = over(&filled(100));
+        assert_eq!(shard.held(), 0);
+        (0..50).for_each(|n| read(&shard, n));
+        let half = shard.held();
+        // The text of a key, and more for what is kept of it.
+        assert!((50 * 9..50 * 200).contains(&half), "{half} bytes");
+        (50..100).for_each(|n| read(&shard, n));
+        assert_eq!((shard.staged(), shard.held()), (0, 2 * half));
+        shard.evict(half);
+        assert!(shard.held() <= half, "{} of {half} bytes", shard.held());
+        shard.evict(0);
+        assert_eq!(shard.held(), 0);
+    }
+
+    #[test]
+    fn what_takes_more_when_it_is_encoded_weighs_more() {
+        let held = |digits: usize| {
+            let store = Rc::new(MemoryStore::new(1));
+            let shard = over(&store);
+            shard.replace(&"7".repeat(digits), Some(Some(7)));
+            let written = shard.held();
+            shard.seal_record();
+            commit(&shard, &store);
+            assert_eq!(shard.held(), written, "staged or not");
+            let fresh = over(&store);
+            fresh.with("7".repeat(digits).as_str(), |_| ());
+            assert_eq!(fresh.held(), written, "read or written, it is the same value");
+            written
+        };
+        assert_eq!(held(10_001) - held(1), 10_000);
+    }
+
+    #[test]
+    fn values_that_are_used_again_stay_and_then_those_that_came_last() {
+        let shard = over(&filled(1000));
+        let held =
+            |among: std::ops::Range<usize>| -> Vec<_> { among.filter(|n| is_held(&shard, *n)).collect() };
+        for round in 1..5 {
+            (0..2).for_each(|_| (0..10).for_each(|n| read(&shard, n)));
+            let others = 100 * round..100 * (round + 1);
+            others.clone().for_each(|n| read(&shard, n));
+            shard.evict(shard.held() / 100 * 20);
+            assert_eq!(held(0..10), (0..10).collect::<Vec<_>>(), "in round {round}");
+            let last: Vec<_> = others.rev().take(10).rev().collect();
+            assert!(held(10..1000).ends_with(&last), "in round {round}");
+        }
+        // Asked for no more, they go as well.
+        for round in 5..7 {
+            (0..100).for_each(|n| read(&shard, 100 * round + n));
+            shard.evict(shard.held() / 100 * 10);
+        }
+        assert!(held(0..10).is_empty());
     }
 
     /// What a commit amid an open record brings the store to.
@@ -712,7 +640,6 @@ mod tests {
         shard.replace("a", Some(Some(2)));
         shard.seal_record();
         store.apply(&batch).expect("applies");
-        shard.stored();
         assert_eq!(shard.staged(), 1);
         commit(&shard, &store);
         assert_eq!(
@@ -722,10 +649,10 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_the_store_has_are_dropped_beyond_a_number_and_others_never() {
+    fn entries_that_the_store_has_can_be_dropped_and_others_never() {
         let store = Rc::new(MemoryStore::new(1));
         let shard = over(&store);
-        for n in 0..=CACHED_ENTRIES as u64 {
+        for n in 0..100 {
             shard.replace(&n.to_string(), Some(Some(n)));
         }
         shard.seal_record();
@@ -736,7 +663,7 @@ mod tests {
         shard.replace("8", Some(Some(80)));
         shard.replace("new", Some(Some(90)));
         store.apply(&batch).expect("applies");
-        shard.stored();
+        shard.evict(0);
         assert_eq!(shard.borrow().entries.len(), 3);
         assert_eq!(shard.with("7", |value| value.copied()), Some(Some(70)));
         assert_eq!(shard.with("9", |value| value.copied()), Some(Some(9)));
@@ -745,7 +672,7 @@ mod tests {
         assert_eq!(shard.with("new", |value| value.copied()), None);
         commit(&shard, &store);
         let fresh = over(&store);
-        assert_eq!(fresh.entries().len(), CACHED_ENTRIES + 1);
+        assert_eq!(fresh.entries().len(), 100);
         assert_eq!(fresh.with("7", |value| value.copied()), Some(Some(70)));
     }
 }

@@ -39,8 +39,11 @@ const BUDGET: usize = 2_000;
 /// How long tasks run in one turn. What else a thread has to do, as commits and rebalances, waits as long, however slow
 /// its agents are.
 const TURN: Duration = Duration::from_millis(50);
-/// Keys of a thread in memory that make a commit due before its time, which bounds memory.
-const PENDING_KEYS: usize = 200_000;
+/// Bytes of values in a thread's memory that make a commit due before its time. While it takes its time, as many again
+/// may come.
+const HELD_BYTES: usize = 16 << 20;
+/// What a thread keeps of them after a commit for the reads to come.
+const KEPT_BYTES: usize = 12 << 20;
 /// The share of the time that the last commit of an idle thread took that is between it and the next.
 const REST_SHARE: u32 = 4;
 /// The shares of the commit interval that are between two such commits at least and at most: those whose records came
@@ -543,7 +546,7 @@ impl Thread {
         self.retry_at = None;
         self.hold_draining();
         // While a commit takes its time, only so much may be changed that it does not cover.
-        let is_full = !self.commit.is_none() && self.pending() > PENDING_KEYS;
+        let is_full = !self.commit.is_none() && self.held() > 2 * HELD_BYTES;
         let budget = if self.pressing || is_full { 0 } else { BUDGET };
         let mut sender = match self.commit.holds_sends() {
             true => None,
@@ -613,6 +616,7 @@ impl Thread {
             let rest = now.duration_since(self.commit_began) / REST_SHARE;
             let interval = self.setup.commit_interval;
             self.rested_at = now + rest.clamp(interval / LEAST_REST, interval / MOST_REST);
+            self.make_room();
         }
         match stepped {
             Stepped::Still => Ok(false),
@@ -624,9 +628,19 @@ impl Thread {
         }
     }
 
-    /// How many keys are in memory until the next commit.
-    fn pending(&self) -> usize {
-        self.tasks.values().map(Task::pending).sum()
+    /// About how many bytes the values of tables take that are in memory.
+    fn held(&self) -> usize {
+        self.tasks.values().map(Task::held).sum()
+    }
+
+    /// Lets go of values that the stores have, if they are too many: half of those that may stay, so that it is not done
+    /// again soon.
+    fn make_room(&self) {
+        if self.held() > KEPT_BYTES {
+            let shards: usize = self.tasks.values().map(Task::shards).sum();
+            let each = KEPT_BYTES / 2 / shards.max(1);
+            self.tasks.values().for_each(|task| task.evict(each));
+        }
     }
 
     /// Begins a commit when one is due and everything that was sent is with the producer.
@@ -638,12 +652,16 @@ impl Thread {
             || !matches!(self.drain, Drain::None)
             || (self.eager && !busy)
             || self.tasks.values().any(Task::wants_anchor)
-            || self.pending() > PENDING_KEYS;
+            || self.held() > HELD_BYTES;
         self.pressing = due && self.tasks.values().any(Task::has_unsent);
         if due && !self.pressing {
             self.commit = Commit::begin(&mut self.tasks)?;
             self.commit_began = now;
             self.next_commit = now + self.setup.commit_interval;
+            if self.commit.is_none() {
+                // Nothing was changed, but much may have been read.
+                self.make_room();
+            }
         }
         Ok(())
     }

@@ -28,8 +28,8 @@ enum Step {
     Stage,
     /// The commit that is on its way came through.
     Apply,
-    /// It did, and no unchanged value is kept.
-    ApplyAndEvict,
+    /// Unchanged values are dropped down to so many bytes, unless a commit is on its way.
+    Evict(usize),
     /// Everything but the store is gone.
     Reopen,
     /// So is the store's content: the shard is restored anew.
@@ -54,7 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::UndoRecord),
         3 => Just(Step::Stage),
         2 => Just(Step::Apply),
-        1 => Just(Step::ApplyAndEvict),
+        1 => prop_oneof![Just(0), 0_usize..400].prop_map(Step::Evict),
         1 => Just(Step::Reopen),
         1 => Just(Step::Clear),
     ]
@@ -219,16 +219,13 @@ fn follow(store: &Rc<dyn Store>, steps: Vec<Step>) -> Result<(), TestCaseError> 
                 prop_assert_eq!(layer_of(&batch)?, expected);
                 model.on_its_way = Some(staged);
             }
-            Step::Apply | Step::ApplyAndEvict if model.on_its_way.is_some() => {
+            Step::Apply if model.on_its_way.is_some() => {
                 batch.set_changelog_offset(0, now);
                 store.apply(&batch).expect("applies");
-                shard.stored();
-                if matches!(step, Step::ApplyAndEvict) {
-                    shard.borrow().evict(0);
-                }
                 let written = model.on_its_way.take().unwrap_or_default();
                 write_into(&mut model.store, &written);
             }
+            Step::Evict(bytes) if model.on_its_way.is_none() => shard.evict(bytes),
             Step::Reopen => {
                 shard = attached();
                 model.forget_writes();
@@ -238,7 +235,7 @@ fn follow(store: &Rc<dyn Store>, steps: Vec<Step>) -> Result<(), TestCaseError> 
                 shard = attached();
                 model = Model::default();
             }
-            Step::Stage | Step::Apply | Step::ApplyAndEvict => {}
+            Step::Stage | Step::Apply | Step::Evict(_) => {}
         }
         prop_assert_eq!(shard.staged(), model.to_write());
         let committed: Vec<_> = model

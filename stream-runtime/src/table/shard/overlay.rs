@@ -1,0 +1,224 @@
+//! What a shard has in memory: its values, which of them differ from the store, and what there was before.
+
+use std::borrow::Borrow;
+use std::hash::{BuildHasher, Hash};
+use std::num::NonZeroU32;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::record::key::TableKey;
+
+pub(super) struct Overlay<K, V> {
+    /// Indices into `entries`, by the hash of their keys.
+    index: HashTable<usize>,
+    pub(super) entries: Vec<Entry<K, V>>,
+    /// What was there before the agent at the open record wrote.
+    pub(super) touched: Vec<(usize, Before<V>)>,
+    /// What was there before agents wrote that are done with the open record, in the order of the writes.
+    pub(super) earlier: Vec<(usize, Before<V>)>,
+    /// Entries that became dirty; what was undone is still in it, and may be in it twice.
+    pub(super) dirty: Vec<usize>,
+    /// How many entries are dirty.
+    pub(super) staged: usize,
+    hasher: RandomState,
+    pub(super) key_bytes: Vec<u8>,
+    pub(super) sizes: Sizes,
+}
+
+/// As small as can be: tables have millions of them, and finding one costs as many cache lines as it takes.
+pub(super) struct Entry<K, V> {
+    pub(super) key: K,
+    /// `None` where the key has no value.
+    pub(super) value: Option<V>,
+    /// Differs from the store.
+    pub(super) dirty: bool,
+    /// Was asked for again, after it came or after others were evicted.
+    used: bool,
+    /// Its place in [`Overlay::touched`], counted from 1, if the agent at the open record wrote it.
+    pub(super) touched: Option<NonZeroU32>,
+}
+
+pub(super) struct Before<V> {
+    pub(super) value: Option<V>,
+    pub(super) dirty: bool,
+}
+
+/// What keys and values take when they are encoded, on the average of those that were: what their own memory is taken
+/// for.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    count: usize,
+    bytes: usize,
+}
+
+impl Sizes {
+    /// The latest count most: what is older than this many weighs half.
+    const HALVED_AT: usize = 1 << 16;
+
+    pub(super) fn note(&mut self, count: usize, bytes: usize) {
+        if self.count > Self::HALVED_AT {
+            self.count /= 2;
+            self.bytes /= 2;
+        }
+        self.count += count;
+        self.bytes += bytes;
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    fn mean(&self) -> usize {
+        self.bytes.checked_div(self.count).unwrap_or(0)
+    }
+}
+
+impl<K, V> Default for Overlay<K, V> {
+    fn default() -> Self {
+        Self {
+            index: HashTable::new(),
+            entries: Vec::new(),
+            touched: Vec::new(),
+            earlier: Vec::new(),
+            dirty: Vec::new(),
+            staged: 0,
+            hasher: RandomState::default(),
+            key_bytes: Vec::new(),
+            sizes: Sizes::default(),
+        }
+    }
+}
+
+impl<K: TableKey, V> Overlay<K, V> {
+    pub(super) fn find<Q>(&mut self, key: &Q) -> Option<usize>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.hasher.hash_one(key);
+        let found = self.index.find(hash, |at| self.entries[*at].key.borrow() == key);
+        let at = *found?;
+        self.entries[at].used = true;
+        Some(at)
+    }
+
+    pub(super) fn insert(&mut self, key: K, value: Option<V>) -> usize {
+        let at = self.entries.len();
+        if at == self.entries.capacity() {
+            // Many shards share the memory, so none takes twice what it needs.
+            self.entries.reserve_exact((at / 4).max(16));
+        }
+        let hash = self.hasher.hash_one(&key);
+        self.entries.push(Entry {
+            key,
+            value,
+            dirty: false,
+            used: false,
+            touched: None,
+        });
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.index
+            .insert_unique(hash, at, |at| hasher.hash_one(&entries[*at].key));
+        at
+    }
+
+    /// Notes that the agent at the open record is about to write entry `at`.
+    pub(super) fn touch(&mut self, at: usize)
+    where
+        V: Clone,
+    {
+        let entry = &mut self.entries[at];
+        if entry.touched.is_none() {
+            self.touched.push((
+                at,
+                Before {
+                    value: entry.value.clone(),
+                    dirty: entry.dirty,
+                },
+            ));
+            let place = u32::try_from(self.touched.len()).ok().and_then(NonZeroU32::new);
+            entry.touched = Some(place.expect("one record writes fewer keys than would fill 100 GiB"));
+        }
+        if !entry.dirty {
+            entry.dirty = true;
+            self.dirty.push(at);
+            self.staged += 1;
+        }
+    }
+
+    pub(super) fn restore(&mut self, at: usize, before: Before<V>) {
+        let entry = &mut self.entries[at];
+        if entry.dirty && !before.dirty {
+            self.staged -= 1;
+        }
+        entry.value = before.value;
+        entry.dirty = before.dirty;
+    }
+
+    /// What an entry takes, its place in the index included.
+    fn entry_bytes(&self) -> usize {
+        size_of::<Entry<K, V>>() + size_of::<usize>() + 1 + self.sizes.mean()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.entries.len() * self.entry_bytes()
+    }
+
+    /// Drops entries that are as the store has them, down to about `bytes`. Those stay that were used more than once since
+    /// the last time, and then those that came last.
+    pub(super) fn evict(&mut self, bytes: usize) {
+        let most = bytes / self.entry_bytes();
+        if self.entries.len() <= most {
+            return;
+        }
+        let must_stay = |entry: &Entry<K, V>| entry.dirty || entry.touched.is_some();
+        let mut kept: Vec<_> = self.entries.iter().map(must_stay).collect();
+        for (at, _) in &self.earlier {
+            kept[*at] = true;
+        }
+        let must = kept.iter().filter(|kept| **kept).count();
+        let mut room = most.saturating_sub(must);
+        let mut keep = |kept: &mut bool, wanted: bool| {
+            if wanted && !*kept && room > 0 {
+                *kept = true;
+                room -= 1;
+            }
+        };
+        for (entry, kept) in self.entries.iter_mut().zip(&mut kept) {
+            keep(kept, std::mem::take(&mut entry.used));
+        }
+        for kept in kept.iter_mut().rev() {
+            keep(kept, true);
+        }
+        let mut moved = Vec::with_capacity(kept.len());
+        let mut next = 0;
+        for keep in &kept {
+            moved.push(next);
+            next += usize::from(*keep);
+        }
+        let mut at = 0;
+        self.entries.retain(|_| {
+            at += 1;
+            kept[at - 1]
+        });
+        self.dirty.retain(|at| kept[*at]);
+        let written = self.touched.iter_mut().chain(&mut self.earlier);
+        for at in self.dirty.iter_mut().chain(written.map(|(at, _)| at)) {
+            *at = moved[*at];
+        }
+        self.index.clear();
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        for at in 0..entries.len() {
+            let hash = |at: &usize| hasher.hash_one(&entries[*at].key);
+            self.index.insert_unique(hash(&at), at, hash);
+        }
+    }
+
+    pub(super) fn undo_agent(&mut self) {
+        while let Some((at, before)) = self.touched.pop() {
+            self.entries[at].touched = None;
+            self.restore(at, before);
+        }
+    }
+}
