@@ -23,9 +23,9 @@ pub(super) struct Resources {
 
 impl Resources {
     pub(super) fn new(memory_budget: usize) -> Result<Self> {
-        // The rest goes to what nobody counts: compactions, and memory that allocators keep between what is in use. With
-        // ten million keys the process took 40 to 60 MiB for that beside a cache of 256.
-        let memory_budget = memory_budget / 4 * 3;
+        // The rest is for what RocksDB does not count: compactions, what the allocator keeps between what is in use, and
+        // the values that are in memory for the agents. With ten million keys that was 70 to 90 MiB beside 192.
+        let memory_budget = memory_budget / 8 * 5;
         let mut cache = LruCacheOptions::default();
         cache.set_capacity(memory_budget);
         // Each part of the cache has its share of the capacity. By default they are as small as half a mebibyte, which two
