@@ -96,7 +96,9 @@ impl Resources {
         table.set_cache_index_and_filter_blocks(true);
         table.set_cache_index_and_filter_blocks_with_high_priority(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
-        table.set_block_size(8 * KIB);
+        // Most reads are of one key, and unpack a whole block for it: with 8 KiB and ten million keys a record cost a quarter
+        // more.
+        table.set_block_size(4 * KIB);
         // Most look-ups of a table that counts are for keys that are not there yet.
         table.set_bloom_filter(10.0, false);
         table.set_optimize_filters_for_memory(true);
