@@ -9,7 +9,7 @@ use crate::agent::context::TopicNames;
 use crate::cluster::output::Guarantee;
 use crate::cluster::plan::{Blueprint, Blueprints, Changelog, TablePlan};
 use crate::cluster::standby::{StandbyControl, StandbySetup};
-use crate::cluster::thread::ThreadSetup;
+use crate::cluster::thread::{ThreadSetup, VALUES_DUE};
 use crate::error::Result;
 use crate::kafka::{AcknowledgedProducer, Admin, Cluster};
 use crate::store::Stores;
@@ -110,6 +110,7 @@ impl Plan {
             cluster: Arc::clone(cluster),
             guarantee: guarantee(settings),
             commit_interval: settings.commit_interval(),
+            values_due: VALUES_DUE,
             stores: Arc::clone(stores),
             revoke_timeout: (settings.max_poll_interval / 5).min(settings.session_timeout / 2),
             shutdown_timeout: settings.shutdown_timeout,

@@ -143,7 +143,7 @@ settings! {
     datadir: PathBuf = "{id}-data",
 
     /// The memory that the stores of this worker take together for what they read and for what they have not written to
-    /// the disk yet, with what the allocator takes beside it. `memory://` takes what the tables need.
+    /// the disk yet, with what RocksDB and the allocator take beside it. `memory://` takes what the tables need.
     memory_budget: Size = "256MiB",
 
     /// What is logged: a level (`off`, `error`, `warn`, `info`, `debug`, `trace`) or a list of filters such as
@@ -166,8 +166,8 @@ settings! {
 
     /// The time between two commits of a task, at most. Shorter repeats less after a crash, and with `exactly_once` shows
     /// outputs sooner; longer costs less. With `exactly_once` a worker that has nothing else to do commits sooner, and
-    /// rests for a quarter of what a commit takes, or a fiftieth of this, whichever is longer. Without it, `1s`, and `100ms`
-    /// with `exactly_once`.
+    /// rests for a quarter of what a commit takes, at least a hundredth and at most a twentieth of this. Without it, `1s`,
+    /// and `100ms` with `exactly_once`.
     commit_interval: Option<Duration> = "",
 
     /// With `exactly_once`: how long a transaction may stay open before the broker aborts it. Others wait for it as

@@ -40,7 +40,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// The wait between a transaction and what is sent in the next. Brokers end one a little after they have said so, and
 /// whoever is there before that is told to come back, which librdkafka does after 20 ms: 3 to 5 % of the transactions of an
-/// idle thread met that, and with the wait 0.5 % do.
+/// idle thread met that, and with the wait 0.3 to 0.6 % do.
 const SETTLING: Duration = Duration::from_millis(1);
 
 /// A commit under way, or none.

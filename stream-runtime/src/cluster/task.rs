@@ -600,15 +600,11 @@ impl Task {
         shards.iter().map(|shard| shard.held()).sum()
     }
 
-    /// How many shards it has.
-    pub(crate) fn shards(&self) -> usize {
-        self.context.shards.borrow().len()
-    }
-
-    /// Drops values that the stores have as well, down to about `bytes` a shard. Not while a commit is under way.
-    pub(crate) fn evict(&self, bytes: usize) {
+    /// Drops values that the stores have as well, down to about this share of what it holds. Not while a commit is under
+    /// way.
+    pub(crate) fn evict(&self, share: f64) {
         for shard in self.context.shards.borrow().iter() {
-            shard.evict(bytes);
+            shard.evict((shard.held() as f64 * share) as usize);
         }
     }
 
@@ -679,7 +675,7 @@ impl Task {
 
     /// The cut is committed: the store follows.
     pub(crate) fn committed(&mut self, offsets: &[CommitOffset], cut: Cut, batch: &Batch) -> Result<()> {
-        if self.shards() > 0 {
+        if !self.context.shards.borrow().is_empty() {
             self.store.apply(batch)?;
         }
         let now = clock::now();

@@ -516,7 +516,7 @@ fn climate(chance: &mut Random) -> Behaviour {
         return usual;
     }
     let milliseconds = |chance: &mut Random, most| Duration::from_millis(chance.below(most));
-    Behaviour {
+    let mut climate = Behaviour {
         latency: (Duration::ZERO, milliseconds(chance, 20)),
         patience: Duration::from_millis(50) + milliseconds(chance, 5000),
         linger: (Duration::ZERO, milliseconds(chance, 30)),
@@ -531,7 +531,10 @@ fn climate(chance: &mut Random) -> Behaviour {
             false => Duration::from_millis(300) + milliseconds(chance, 2500),
         },
         ..usual
-    }
+    };
+    // Whoever holds little fetches little ahead: one draw is for both.
+    climate.values_due = climate.queue_bytes;
+    climate
 }
 
 impl Timetable for Schedule {

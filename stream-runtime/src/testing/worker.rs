@@ -220,7 +220,8 @@ impl Worker {
         }
         let until = clock::now() + settings.restore_ahead;
         let fills_no_more = Rc::new(Cell::new(false));
-        for setup in parts.threads {
+        for mut setup in parts.threads {
+            setup.values_due = network.lock().behaviour.values_due;
             let (control, controlled) = thread::control();
             let (filled, is_over) = (filled.clone(), Rc::clone(&fills_no_more));
             let body = async move {

@@ -39,17 +39,14 @@ const BUDGET: usize = 2_000;
 /// How long tasks run in one turn. What else a thread has to do, as commits and rebalances, waits as long, however slow
 /// its agents are.
 const TURN: Duration = Duration::from_millis(50);
-/// Bytes of values in a thread's memory that make a commit due before its time. While it takes its time, as many again
-/// may come.
-const HELD_BYTES: usize = 16 << 20;
-/// What a thread keeps of them after a commit for the reads to come.
-const KEPT_BYTES: usize = 12 << 20;
+/// What is usual for [`ThreadSetup::values_due`].
+pub(crate) const VALUES_DUE: usize = 16 << 20;
 /// The share of the time that the last commit of an idle thread took that is between it and the next.
 const REST_SHARE: u32 = 4;
 /// The shares of the commit interval that are between two such commits at least and at most: those whose records came
 /// while a broker stood still need not wait any longer.
-const LEAST_REST: u32 = 100;
-const MOST_REST: u32 = 20;
+const LEAST_REST_SHARE: u32 = 100;
+const MOST_REST_SHARE: u32 = 20;
 /// The wait before a full producer is tried again.
 const PRODUCER_FULL: Duration = Duration::from_millis(1);
 /// How often stopped tasks are complained about.
@@ -67,6 +64,9 @@ pub(crate) struct ThreadSetup {
     pub transactional_id: String,
     pub stores: Arc<dyn Stores>,
     pub commit_interval: Duration,
+    /// Bytes of values in memory, changed or only read, that make a commit due before its time. While it takes its time,
+    /// as many again may come. Behind it three quarters may stay.
+    pub values_due: usize,
     /// How long a revoke may drain and commit.
     pub revoke_timeout: Duration,
     /// How long a stop may.
@@ -546,7 +546,7 @@ impl Thread {
         self.retry_at = None;
         self.hold_draining();
         // While a commit takes its time, only so much may be changed that it does not cover.
-        let is_full = !self.commit.is_none() && self.held() > 2 * HELD_BYTES;
+        let is_full = !self.commit.is_none() && self.held() > 2 * self.setup.values_due;
         let budget = if self.pressing || is_full { 0 } else { BUDGET };
         let mut sender = match self.commit.holds_sends() {
             true => None,
@@ -615,8 +615,8 @@ impl Thread {
             let now = clock::now();
             let rest = now.duration_since(self.commit_began) / REST_SHARE;
             let interval = self.setup.commit_interval;
-            self.rested_at = now + rest.clamp(interval / LEAST_REST, interval / MOST_REST);
-            self.make_room();
+            self.rested_at = now + rest.clamp(interval / LEAST_REST_SHARE, interval / MOST_REST_SHARE);
+            self.evict_values();
         }
         match stepped {
             Stepped::Still => Ok(false),
@@ -635,11 +635,15 @@ impl Thread {
 
     /// Lets go of values that the stores have, if they are too many: half of those that may stay, so that it is not done
     /// again soon.
-    fn make_room(&self) {
-        if self.held() > KEPT_BYTES {
-            let shards: usize = self.tasks.values().map(Task::shards).sum();
-            let each = KEPT_BYTES / 2 / shards.max(1);
-            self.tasks.values().for_each(|task| task.evict(each));
+    fn evict_values(&self) {
+        debug_assert!(
+            self.commit.is_none(),
+            "what is on its way into a store is not there yet"
+        );
+        let (held, most) = (self.held(), self.setup.values_due / 4 * 3);
+        if held > most {
+            let share = (most / 2) as f64 / held as f64;
+            self.tasks.values().for_each(|task| task.evict(share));
         }
     }
 
@@ -652,7 +656,7 @@ impl Thread {
             || !matches!(self.drain, Drain::None)
             || (self.eager && !busy)
             || self.tasks.values().any(Task::wants_anchor)
-            || self.held() > HELD_BYTES;
+            || self.held() > self.setup.values_due;
         self.pressing = due && self.tasks.values().any(Task::has_unsent);
         if due && !self.pressing {
             self.commit = Commit::begin(&mut self.tasks)?;
@@ -660,15 +664,15 @@ impl Thread {
             self.next_commit = now + self.setup.commit_interval;
             if self.commit.is_none() {
                 // Nothing was changed, but much may have been read.
-                self.make_room();
+                self.evict_values();
             }
         }
         Ok(())
     }
 
     /// When a thread that has nothing else to do commits, without waiting for the interval: with transactions, what
-    /// records came to is seen only then. There is a share of the time that such a commit takes, and of the
-    /// interval, between two of them, so that brokers have time for others.
+    /// records came to is seen only then. Between two of them is a share of the time that such a commit takes, within
+    /// bounds, so that brokers have time for others.
     fn idle_commit_at(&self, busy: bool) -> Option<Instant> {
         let is_idle = self.output.is_transactional() && !busy;
         (is_idle && self.tasks.values().any(Task::has_moved_on)).then_some(self.rested_at)

@@ -21,6 +21,8 @@ pub(super) struct Overlay<K, V> {
     pub(super) dirty: Vec<usize>,
     /// How many entries are dirty.
     pub(super) staged: usize,
+    /// How many entries there were when the open record began.
+    begun_with: usize,
     hasher: RandomState,
     pub(super) key_bytes: Vec<u8>,
     pub(super) sizes: Sizes,
@@ -33,7 +35,7 @@ pub(super) struct Entry<K, V> {
     pub(super) value: Option<V>,
     /// Differs from the store.
     pub(super) dirty: bool,
-    /// Was asked for again, after it came or after others were evicted.
+    /// Was asked for by a later record than the one that brought it, since values were evicted last.
     used: bool,
     /// Its place in [`Overlay::touched`], counted from 1, if the agent at the open record wrote it.
     pub(super) touched: Option<NonZeroU32>,
@@ -43,6 +45,9 @@ pub(super) struct Before<V> {
     pub(super) value: Option<V>,
     pub(super) dirty: bool,
 }
+
+/// So many values are weighed before a commit has weighed some.
+const SAMPLES: usize = 2048;
 
 /// What keys and values take when they are encoded, on the average of those that were: what their own memory is taken
 /// for.
@@ -65,10 +70,6 @@ impl Sizes {
         self.bytes += bytes;
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.count
-    }
-
     fn mean(&self) -> usize {
         self.bytes.checked_div(self.count).unwrap_or(0)
     }
@@ -83,6 +84,7 @@ impl<K, V> Default for Overlay<K, V> {
             earlier: Vec::new(),
             dirty: Vec::new(),
             staged: 0,
+            begun_with: 0,
             hasher: RandomState::default(),
             key_bytes: Vec::new(),
             sizes: Sizes::default(),
@@ -91,6 +93,12 @@ impl<K, V> Default for Overlay<K, V> {
 }
 
 impl<K: TableKey, V> Overlay<K, V> {
+    /// The entry that is to be weighed next, if there are twice as many as were weighed, up to some.
+    pub(super) fn sample(&self) -> Option<&Entry<K, V>> {
+        let weighed = self.sizes.count;
+        self.entries.get(2 * weighed).filter(|_| weighed < SAMPLES)
+    }
+
     pub(super) fn find<Q>(&mut self, key: &Q) -> Option<usize>
     where
         K: Borrow<Q>,
@@ -99,7 +107,7 @@ impl<K: TableKey, V> Overlay<K, V> {
         let hash = self.hasher.hash_one(key);
         let found = self.index.find(hash, |at| self.entries[*at].key.borrow() == key);
         let at = *found?;
-        self.entries[at].used = true;
+        self.entries[at].used |= at < self.begun_with;
         Some(at)
     }
 
@@ -165,8 +173,14 @@ impl<K: TableKey, V> Overlay<K, V> {
         self.entries.len() * self.entry_bytes()
     }
 
-    /// Drops entries that are as the store has them, down to about `bytes`. Those stay that were used more than once since
-    /// the last time, and then those that came last.
+    /// The open record is over, and the next one begins.
+    pub(super) fn begin_record(&mut self) {
+        self.earlier.clear();
+        self.begun_with = self.entries.len();
+    }
+
+    /// Drops entries that are as the store has them, down to about `bytes`, and the room they took. Those stay that later
+    /// records have asked for again since the last time, and then those that came last.
     pub(super) fn evict(&mut self, bytes: usize) {
         let most = bytes / self.entry_bytes();
         if self.entries.len() <= most {
@@ -178,6 +192,9 @@ impl<K: TableKey, V> Overlay<K, V> {
             kept[*at] = true;
         }
         let must = kept.iter().filter(|kept| **kept).count();
+        if must == kept.len() {
+            return;
+        }
         let mut room = most.saturating_sub(must);
         let mut keep = |kept: &mut bool, wanted: bool| {
             if wanted && !*kept && room > 0 {
@@ -207,7 +224,10 @@ impl<K: TableKey, V> Overlay<K, V> {
         for at in self.dirty.iter_mut().chain(written.map(|(at, _)| at)) {
             *at = moved[*at];
         }
-        self.index.clear();
+        self.begun_with = kept[..self.begun_with].iter().filter(|kept| **kept).count();
+        self.entries.shrink_to(next + next / 4);
+        self.dirty.shrink_to(next);
+        self.index = HashTable::with_capacity(next);
         let (entries, hasher) = (&self.entries, &self.hasher);
         for at in 0..entries.len() {
             let hash = |at: &usize| hasher.hash_one(&entries[*at].key);

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::cluster::thread::VALUES_DUE;
+
 /// How a network behaves. The default is a good one: a millisecond to the broker and back, nothing breaks.
 #[derive(Debug, Clone)]
 pub(crate) struct Behaviour {
@@ -29,6 +31,8 @@ pub(crate) struct Behaviour {
     pub(crate) send_queue: usize,
     /// When a step of a transaction ends at the latest, whatever the brokers do.
     pub(crate) step_deadline: Duration,
+    /// Bytes of values in the memory of a thread that make a commit due.
+    pub(crate) values_due: usize,
     /// How often a batch that was sent twice is acknowledged without its offset: once in so many times, never for 0.
     pub(crate) unknown_offsets: u32,
 }
@@ -49,6 +53,7 @@ impl Default for Behaviour {
             request_batches: (1000, 1000),
             send_queue: 500_000,
             step_deadline: Duration::from_secs(30),
+            values_due: VALUES_DUE,
             unknown_offsets: 0,
         }
     }
