@@ -28,8 +28,8 @@ fn records_whose_transaction_is_taken_away_are_processed_again_and_count_once() 
         .app([count_payments::agent()])
         .set("processing_guarantee", "exactly_once")
         .set("instance_id", "till")
-        .set("transaction_timeout", "15m")
-        .set("commit_interval", "14m");
+        .set("transaction_timeout", "8m")
+        .set("commit_interval", "4m");
     let running = app.start().expect("the program starts");
     bench.produce("payments", ["a", "b", "a"].map(input));
     wait_until("the records are processed", || {
