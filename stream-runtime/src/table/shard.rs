@@ -54,7 +54,8 @@ pub(crate) trait AnyShard: fmt::Debug {
     /// How many keys are staged.
     fn staged(&self) -> usize;
 
-    /// About how many bytes its values in memory take, staged ones and those that were read.
+    /// About how many bytes its values in memory take, staged ones and those that were read. Encodes some of them, where
+    /// too few were.
     fn held(&self) -> usize;
 
     /// Writes every key that finished records changed into `batch`, encoded. They are no longer staged and stay

@@ -24,8 +24,8 @@ pub(super) struct Resources {
 impl Resources {
     pub(super) fn new(memory_budget: usize) -> Result<Self> {
         // The rest is for what RocksDB does not count: compactions, what the allocator keeps between what is in use, and
-        // the values that are in memory for the agents. With ten million keys all that was 145 MiB
-        // beside 160, a third of it fetched records.
+        // the values that are in memory for the agents. With ten million keys the process took 145 MiB beside these 160, a
+        // third of it fetched records.
         let counted = memory_budget / 8 * 5;
         let mut cache = LruCacheOptions::default();
         cache.set_capacity(counted);
