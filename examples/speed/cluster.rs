@@ -70,12 +70,26 @@ impl Cluster {
         for result in created? {
             result.map_err(|(topic, code)| format!("{topic}: {code}"))?;
         }
-        for (topic, _) in topics {
-            while self.partitions(topic)? == 0 {
-                std::thread::sleep(Duration::from_millis(50));
-            }
+        let mut all = TopicPartitionList::new();
+        for (topic, partitions) in topics {
+            all.add_partition_range(topic, 0, partitions - 1);
+        }
+        // The broker takes its time until it leads those of a thousand partitions, and nobody is to be measured meanwhile.
+        while !self.are_led(&all)? {
+            std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    fn are_led(&self, partitions: &TopicPartitionList) -> Outcome<bool> {
+        let mut asked = partitions.clone();
+        asked.set_all_offsets(Offset::Offset(0))?;
+        let consumer: BaseConsumer = self.client().create()?;
+        // Asked for the offsets of a time, it is the leaders who answer.
+        let Ok(found) = consumer.offsets_for_times(asked, Duration::from_secs(10)) else {
+            return Ok(false);
+        };
+        Ok(found.elements().iter().all(|found| found.error().is_ok()))
     }
 
     /// Deletes those that are there.

@@ -19,6 +19,7 @@
 //! new count and sum. The second job copies records.
 //!
 //! - `--records 2000000`, `--users 100000`, `--partitions 4`, `--rounds 3`
+//! - `--least N`, `--most N`: no smaller and no larger sizes of keys, partitions, agents, backlog
 //! - `--only NAME,NAME`: these contenders alone; the first is what the others are compared with
 //! - `--floors`: says of each ratio to the loop whether it is below what was reached before, less some slack
 //! - `--set name=value`: a setting for the programs, as often as wanted

@@ -17,17 +17,13 @@ const BACKLOG_USERS: u64 = 10_000;
 /// The keyed count over tables of more and more keys, on the disk. The tables are filled first.
 pub(crate) fn keys() -> Outcome {
     let records = arguments::number("--records", 1_000_000)?;
-    let least = arguments::number("--least", 0)?;
-    let most = arguments::number("--most", 10_000_000)?;
+    let sizes = wanted([10_000, 100_000, 1_000_000, 10_000_000])?;
     let cluster = Cluster::reach()?;
     println!(
         "{:>10} {:>10} {:>12} {:>9}",
         "keys", "records/s", "CPU s/M", "peak MiB"
     );
-    for users in [10_000, 100_000, 1_000_000, 10_000_000] {
-        if !(least..=most).contains(&users) {
-            continue;
-        }
+    for users in sizes {
         let run = Run::new("program-rocksdb", users).with("--warm-up", users);
         cluster.recreate(&[("speed-input", 4), ("speed-output", 4)])?;
         let each = payments::one_of_each(users);
@@ -47,9 +43,10 @@ pub(crate) fn keys() -> Outcome {
 /// The keyed count over more and more partitions.
 pub(crate) fn partitions() -> Outcome {
     let records = arguments::number("--records", 500_000)?;
+    let sizes = wanted([1, 10, 100, 1_000])?;
     let cluster = Cluster::reach()?;
     heading("partitions");
-    for partitions in [1, 10, 100, 1_000] {
+    for partitions in sizes {
         let run = Run::new("program-scale", partitions).with("--tasks", partitions);
         let count = i32::try_from(partitions)?;
         cluster.recreate(&[("speed-input", count), ("speed-output", count)])?;
@@ -64,16 +61,17 @@ pub(crate) fn partitions() -> Outcome {
 /// More and more agents, each with a topic of one partition.
 pub(crate) fn agents() -> Outcome {
     let records = arguments::number("--records", 500_000)?;
+    let sizes = wanted([1, 10, 50, many::TOPICS.len() as u64])?;
     let cluster = Cluster::reach()?;
     heading("agents");
-    for agents in [1, 10, 50, many::TOPICS.len()] {
-        let run = Run::new("program-agents", agents as u64).with("--tasks", agents as u64);
-        let topics: Vec<_> = many::TOPICS[..agents].iter().map(|topic| (*topic, 1)).collect();
-        cluster.recreate(&topics)?;
-        watch(&cluster, &run, agents as u64, records, || {
+    for agents in sizes {
+        let run = Run::new("program-agents", agents).with("--tasks", agents);
+        let topics = many::TOPICS[..agents as usize].iter().map(|topic| (*topic, 1));
+        cluster.recreate(&topics.collect::<Vec<_>>())?;
+        watch(&cluster, &run, agents, records, || {
             let producer = cluster.producer("50")?;
             for n in 0..records {
-                let topic = many::TOPICS[(n % agents as u64) as usize];
+                let topic = many::TOPICS[(n % agents) as usize];
                 by_hand::send(
                     &producer,
                     topic,
@@ -91,16 +89,13 @@ pub(crate) fn agents() -> Outcome {
 
 /// The keyed count over longer and longer backlogs, of as many users: memory is to stay where it is.
 pub(crate) fn backlog() -> Outcome {
-    let most = arguments::number("--most", 1_000_000)?;
+    let sizes = wanted([1, 1_000, 10_000, 100_000, 1_000_000])?;
     let cluster = Cluster::reach()?;
     println!(
         "{:>10} {:>10} {:>10} {:>9}",
         "records", "seconds", "records/s", "peak MiB"
     );
-    for records in [1, 1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
-        if records > most {
-            break;
-        }
+    for records in sizes {
         let run = Run::new("program", records).with("--records", records);
         cluster.recreate(&[("speed-input", 4), ("speed-output", 4)])?;
         let expected = cluster.feed(payments::payments(records, BACKLOG_USERS))?;
@@ -115,6 +110,16 @@ pub(crate) fn backlog() -> Outcome {
         run.clean(&cluster)?;
     }
     Ok(())
+}
+
+/// Those of the sizes that `--least` and `--most` leave.
+fn wanted<const COUNT: usize>(sizes: [u64; COUNT]) -> Outcome<Vec<u64>> {
+    let (least, most) = (
+        arguments::number("--least", 0)?,
+        arguments::number("--most", u64::MAX)?,
+    );
+    let within = sizes.into_iter().filter(|size| (least..=most).contains(size));
+    Ok(within.collect())
 }
 
 fn heading(what: &str) {

@@ -8,6 +8,10 @@ use std::sync::Arc;
 
 use crate::kafka::OutgoingRecord;
 
+/// The room, in bytes, that an empty outbox keeps for its bytes, and as much for its entries. What a long commit kept back
+/// takes more.
+const SPARE: usize = 256 << 10;
+
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
@@ -96,9 +100,9 @@ impl Outbox {
         self.sent < self.sealed
     }
 
-    /// How many bytes wait, those of the open record included.
+    /// How many bytes what waits takes, what the open record sent included.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
 
     /// Hands sealed sends to `send` until it declines one.
@@ -121,7 +125,9 @@ impl Outbox {
         }
         if self.sent == self.entries.len() {
             self.entries.clear();
+            self.entries.shrink_to(SPARE / size_of::<Entry>());
             self.bytes.clear();
+            self.bytes.shrink_to(SPARE);
             self.sealed = 0;
             self.sealed_agents = 0;
             self.sent = 0;
@@ -206,6 +212,20 @@ mod tests {
             room
         });
         seen
+    }
+
+    #[test]
+    fn what_waits_is_weighed_and_its_room_is_given_back() {
+        let mut outbox = Outbox::default();
+        for _ in 0..10_000 {
+            send(&mut outbox, &[0; 60]);
+        }
+        outbox.seal();
+        assert_eq!(outbox.bytes(), 10_000 * (60 + size_of::<Entry>()));
+        assert_eq!(drained(&mut outbox, 10_000).len(), 10_000);
+        assert_eq!(outbox.bytes(), 0);
+        assert!(outbox.bytes.capacity() <= SPARE);
+        assert!(outbox.entries.capacity() * size_of::<Entry>() <= SPARE);
     }
 
     #[test]

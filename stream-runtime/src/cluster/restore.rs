@@ -41,6 +41,8 @@ pub(crate) struct Restores {
     /// Made when it is first needed, and kept: to drop one takes a tenth of a second.
     reader: Option<Box<dyn PartitionReader>>,
     shards: Vec<RestoringShard>,
+    /// Where those begin that the reader is not told of yet: of all that are added in one turn, it is told at once.
+    starts: Vec<(TopicPartition, StartOffset)>,
     /// Those at the end of their changelog whose task has others that are not.
     ended: Vec<RestoringShard>,
     last: LastFound,
@@ -110,6 +112,7 @@ impl Restores {
             wake,
             reader: None,
             shards: Vec::new(),
+            starts: Vec::new(),
             ended: Vec::new(),
             last: LastFound::default(),
             looked: clock::now(),
@@ -123,13 +126,8 @@ impl Restores {
         requests: Vec<RestoreRequest>,
         store: &Rc<dyn Store>,
     ) -> Result<()> {
-        let reader = match &mut self.reader {
-            Some(reader) => reader,
-            none => none.insert(self.cluster.partition_reader(Arc::clone(&self.wake))?),
-        };
         store.restoring(true)?;
         let now = clock::now();
-        let mut starts = Vec::new();
         for (table, request) in requests.into_iter().enumerate() {
             let mut offset = store.changelog_offset(table);
             if let (Some(local), Some(committed)) = (offset, request.committed)
@@ -145,7 +143,8 @@ impl Restores {
             // Asked for the beginning, librdkafka waits half a second for a leader that it does not know yet; at an offset
             // it begins at once. Where the log no longer has the first record, it says so.
             let from = offset.unwrap_or(0);
-            starts.push((request.changelog.clone(), StartOffset::At(from)));
+            self.starts
+                .push((request.changelog.clone(), StartOffset::At(from)));
             self.shards.push(RestoringShard {
                 task,
                 table,
@@ -168,7 +167,7 @@ impl Restores {
                 truncated: false,
             });
         }
-        reader.add(&starts)
+        Ok(())
     }
 
     /// Gives up a task's restores: its partition was taken away. What was restored so far stays in its store.
@@ -181,7 +180,11 @@ impl Restores {
         let mut left = Vec::new();
         for mut shard in gone {
             shard.apply()?;
-            left.push(shard.at);
+            // The reader has not heard of one that is added in this turn.
+            match self.starts.iter().position(|(at, _)| *at == shard.at) {
+                Some(place) => drop(self.starts.swap_remove(place)),
+                None => left.push(shard.at),
+            }
         }
         if let Some(reader) = &mut self.reader
             && !left.is_empty()
@@ -233,9 +236,13 @@ impl Restores {
     /// Applies what has arrived. Returns how many records that was, and the tasks whose last shard is now
     /// complete.
     pub(crate) fn step(&mut self) -> Result<(usize, Vec<Restored>)> {
-        let Some(reader) = &mut self.reader else {
-            return Ok((0, Vec::new()));
+        let reader = match &mut self.reader {
+            Some(reader) => reader,
+            none => none.insert(self.cluster.partition_reader(Arc::clone(&self.wake))?),
         };
+        if !self.starts.is_empty() {
+            reader.add(&std::mem::take(&mut self.starts))?;
+        }
         let mut sink = Shards {
             shards: &mut self.shards,
             last: &mut self.last,

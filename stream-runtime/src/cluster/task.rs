@@ -35,9 +35,6 @@ use crate::store::{Batch, Store};
 /// that the group does not subscribe to, which is so for all but the lead topics.
 const RECOMMIT_AFTER: Duration = Duration::from_secs(3600);
 
-/// How much of what agents send is kept while nothing may be sent.
-const KEPT_BACK: usize = 4 << 20;
-
 /// Where a task stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -48,6 +45,13 @@ pub(crate) enum Stage {
     Running,
     /// An agent failed for good. Nothing runs, nothing is committed; the partition stays here.
     Stopped(String),
+}
+
+/// Where the sends of finished records go.
+pub(crate) enum Outlet<'a> {
+    Producer(&'a mut dyn Producer),
+    /// Nowhere yet. They are kept, and the task stands still once they take so many bytes.
+    Kept(usize),
 }
 
 /// What [`Task::run`] came to.
@@ -299,14 +303,8 @@ impl Task {
             .collect()
     }
 
-    /// Processes up to `budget` records, as long as the turn lasts, and hands their sends to the producer. Without one
-    /// they are kept, and the task stands still when they have become many.
-    pub(crate) fn run(
-        &mut self,
-        mut producer: Option<&mut dyn Producer>,
-        budget: usize,
-        turn: &mut Turn,
-    ) -> Ran {
+    /// Processes up to `budget` records, as long as the turn lasts and there is room for what they send.
+    pub(crate) fn run(&mut self, mut outlet: Outlet<'_>, budget: usize, turn: &mut Turn) -> Ran {
         if !self.is_ready() {
             return Ran::Idle;
         }
@@ -316,14 +314,14 @@ impl Task {
         let mut cx = Context::from_waker(&waker);
         let mut done = 0;
         loop {
-            match &mut producer {
-                Some(producer) => match self.hand_over(&mut **producer) {
+            match &mut outlet {
+                Outlet::Producer(producer) => match self.hand_over(&mut **producer) {
                     Ok(true) => {}
                     Ok(false) => return Ran::Blocked,
                     Err(refusal) => return Ran::Refused(refusal),
                 },
-                None if self.context.outbox.borrow().bytes() > KEPT_BACK => return Ran::Blocked,
-                None => {}
+                Outlet::Kept(room) if self.kept_back() >= *room => return Ran::Blocked,
+                Outlet::Kept(_) => {}
             }
             if self.open.is_none() {
                 if self.hold || self.stage != Stage::Running || self.wants_anchor() {
@@ -559,6 +557,11 @@ impl Task {
     /// Whether sends of finished records wait for the producer.
     pub(crate) fn has_unsent(&self) -> bool {
         self.context.outbox.borrow().has_sealed()
+    }
+
+    /// How many bytes its sends take that are not with the producer.
+    pub(crate) fn kept_back(&self) -> usize {
+        self.context.outbox.borrow().bytes()
     }
 
     /// Whether where reading begins is to be committed before anything else is.

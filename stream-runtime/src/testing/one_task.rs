@@ -12,7 +12,7 @@ use super::worker::Program;
 use crate::app::settings::Settings;
 use crate::app::{App, Cancel, Plan};
 use crate::cluster::plan::{Blueprint, TaskId};
-use crate::cluster::task::{Ran, Stage, Task};
+use crate::cluster::task::{Outlet, Ran, Stage, Task};
 use crate::cluster::turn::Turn;
 use crate::error::Result;
 use crate::kafka::{OutgoingRecord, Producer, SendOutcome};
@@ -106,10 +106,8 @@ impl OneTask {
     /// When a record is not done at once.
     pub fn run(&mut self) {
         loop {
-            match self
-                .task
-                .run(Some(&mut self.producer), BUDGET, &mut Turn::new(TURN))
-            {
+            let outlet = Outlet::Producer(&mut self.producer);
+            match self.task.run(outlet, BUDGET, &mut Turn::new(TURN)) {
                 Ran::Idle if !self.task.has_open() => return,
                 Ran::Busy => {}
                 ran => panic!("a record was not done: {ran:?}"),

@@ -24,12 +24,12 @@ use super::restore::{RestoreRequest, Restores};
 use super::routes::Routes;
 use super::standby::{Standbys, TaskStores};
 use super::status::{TaskStatus, ThreadStatus};
-use super::task::{Ran, Stage, Task};
+use super::task::{Outlet, Ran, Stage, Task};
 use super::turn::Turn;
 use crate::agent::context::TopicNames;
 use crate::clock;
 use crate::error::{Error, Result};
-use crate::kafka::{Cluster, GroupConsumer, Producer, StartOffset, TopicPartition};
+use crate::kafka::{Cluster, GroupConsumer, StartOffset, TopicPartition};
 use crate::store::{Store, Stores};
 
 /// Records taken from the client in one turn.
@@ -41,6 +41,8 @@ const BUDGET: usize = 2_000;
 const TURN: Duration = Duration::from_millis(50);
 /// What is usual for [`ThreadSetup::values_due`].
 pub(crate) const VALUES_DUE: usize = 16 << 20;
+/// Bytes of what agents send that a thread keeps while nothing may be sent: of some 100,000 small records.
+const KEPT_BACK: usize = 16 << 20;
 /// The share of the time that the last commit of an idle thread took that is between it and the next.
 const REST_SHARE: u32 = 4;
 /// The shares of the commit interval that are between two such commits at least and at most: those whose records came
@@ -552,6 +554,10 @@ impl Thread {
             true => None,
             false => self.output.sender(),
         };
+        let mut room = match sender {
+            Some(_) => KEPT_BACK,
+            None => KEPT_BACK.saturating_sub(self.tasks.values().map(Task::kept_back).sum()),
+        };
         let mut busy = false;
         let mut stopped = false;
         let mut retry_at: Option<Instant> = None;
@@ -573,11 +579,14 @@ impl Thread {
             let Some(task) = self.tasks.get_mut(id) else {
                 continue;
             };
-            let sender: Option<&mut dyn Producer> = match &mut sender {
-                Some(sender) => Some(&mut **sender),
-                None => None,
+            let before = task.kept_back();
+            let outlet = match &mut sender {
+                Some(sender) => Outlet::Producer(&mut **sender),
+                None => Outlet::Kept(before + room),
             };
-            match task.run(sender, budget, &mut turn) {
+            let ran = task.run(outlet, budget, &mut turn);
+            room = room.saturating_sub(task.kept_back().saturating_sub(before));
+            match ran {
                 Ran::Idle => {}
                 Ran::Unreadable(reason) => return Err(Error::state(reason)),
                 Ran::Busy => busy = true,
