@@ -14,7 +14,7 @@ use crate::job::{Payment, Total};
 use crate::measure::Measured;
 use crate::{Outcome, arguments};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which loop, and how it is set.
 #[derive(Debug, Clone, Copy)]

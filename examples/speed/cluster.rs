@@ -13,7 +13,7 @@ use rdkafka::message::Message;
 use rdkafka::producer::BaseProducer;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::by_hand;
+use crate::by_hand::{self, PATIENCE};
 use crate::job::{Payment, Total};
 use crate::{Outcome, arguments};
 
@@ -74,22 +74,24 @@ impl Cluster {
         for (topic, partitions) in topics {
             all.add_partition_range(topic, 0, partitions - 1);
         }
-        // The broker takes its time until it leads those of a thousand partitions, and nobody is to be measured meanwhile.
-        while !self.are_led(&all)? {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        self.wait_for_leaders(all)
     }
 
-    fn are_led(&self, partitions: &TopicPartitionList) -> Outcome<bool> {
-        let mut asked = partitions.clone();
-        asked.set_all_offsets(Offset::Offset(0))?;
+    /// The broker takes its time until it leads those of a thousand partitions, and nobody is to be measured meanwhile.
+    fn wait_for_leaders(&self, mut partitions: TopicPartitionList) -> Outcome {
         let consumer: BaseConsumer = self.client().create()?;
-        // Asked for the offsets of a time, it is the leaders who answer.
-        let Ok(found) = consumer.offsets_for_times(asked, Duration::from_secs(10)) else {
-            return Ok(false);
-        };
-        Ok(found.elements().iter().all(|found| found.error().is_ok()))
+        let begun = Instant::now();
+        loop {
+            // Asked for the offsets of a time, it is the leaders who answer.
+            partitions.set_all_offsets(Offset::Offset(0))?;
+            let found = consumer.offsets_for_times(partitions.clone(), Duration::from_secs(10));
+            let found = found.and_then(|found| found.elements().iter().try_for_each(|found| found.error()));
+            match found {
+                Ok(()) => return Ok(()),
+                Err(error) if begun.elapsed() > PATIENCE => return Err(error.into()),
+                Err(_) => std::thread::sleep(Duration::from_millis(50)),
+            }
+        }
     }
 
     /// Deletes those that are there.

@@ -89,7 +89,7 @@ pub(crate) fn agents() -> Outcome {
 
 /// The keyed count over longer and longer backlogs, of as many users: memory is to stay where it is.
 pub(crate) fn backlog() -> Outcome {
-    let sizes = wanted([1, 1_000, 10_000, 100_000, 1_000_000])?;
+    let sizes = wanted([1, 1_000, 10_000, 100_000, 1_000_000, 10_000_000])?;
     let cluster = Cluster::reach()?;
     println!(
         "{:>10} {:>10} {:>10} {:>9}",
@@ -113,7 +113,7 @@ pub(crate) fn backlog() -> Outcome {
 }
 
 /// Those of the sizes that `--least` and `--most` leave.
-fn wanted<const COUNT: usize>(sizes: [u64; COUNT]) -> Outcome<Vec<u64>> {
+fn wanted(sizes: impl IntoIterator<Item = u64>) -> Outcome<Vec<u64>> {
     let (least, most) = (
         arguments::number("--least", 0)?,
         arguments::number("--most", u64::MAX)?,

@@ -37,9 +37,10 @@ fn records_whose_transaction_is_taken_away_are_processed_again_and_count_once() 
         .set("commit_interval", "4m");
     let running = app.start().expect("the program starts");
     bench.produce("payments", [input("a")]);
-    wait_until("the first record is committed, and an idle worker rests for 2.4 seconds", || {
-        bench.committed("payments", 0) == Some(1)
-    });
+    wait_until(
+        "the first record is committed, and an idle worker rests for 2.4 seconds",
+        || bench.committed("payments", 0) == Some(1),
+    );
     let closed = GATE.lock().unwrap_or_else(PoisonError::into_inner);
     bench.produce("payments", ["b", "a"].map(input));
     wait_until("one more is processed, and the last stands still", || {

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::kafka::OutgoingRecord;
 
-/// The room, in bytes, that an empty outbox keeps for its bytes, and as much for its entries. What a long commit kept back
-/// takes more.
-const SPARE: usize = 256 << 10;
+/// The room, in bytes, that an empty outbox keeps for its bytes, and as much for its entries. More, which a long commit
+/// needed, is given back.
+const SPARE: usize = 512 << 10;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
@@ -39,6 +39,14 @@ impl Entry {
     fn end(&self) -> usize {
         let end = |part: &Option<Range<usize>>| part.as_ref().map_or(0, |part| part.end);
         end(&self.key).max(end(&self.value)).max(self.headers.end)
+    }
+
+    /// So many bytes before its own are gone.
+    fn move_back(&mut self, bytes: usize) {
+        let parts = [self.key.as_mut(), self.value.as_mut(), Some(&mut self.headers)];
+        for part in parts.into_iter().flatten() {
+            *part = part.start.saturating_sub(bytes)..part.end.saturating_sub(bytes);
+        }
     }
 }
 
@@ -100,7 +108,7 @@ impl Outbox {
         self.sent < self.sealed
     }
 
-    /// How many bytes what waits takes, what the open record sent included.
+    /// How many bytes the sends take that are here, those of the open record included.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes.len() + self.entries.len() * size_of::<Entry>()
     }
@@ -123,15 +131,24 @@ impl Outbox {
             }
             self.sent += 1;
         }
-        if self.sent == self.entries.len() {
-            self.entries.clear();
-            self.entries.shrink_to(SPARE / size_of::<Entry>());
-            self.bytes.clear();
-            self.bytes.shrink_to(SPARE);
-            self.sealed = 0;
-            self.sealed_agents = 0;
-            self.sent = 0;
+        if self.sent > 0 {
+            self.forget_sent();
         }
+    }
+
+    /// All that was sealed is handed over: only what the open record sent stays.
+    fn forget_sent(&mut self) {
+        let end = self.entries[..self.sent].last().map_or(0, Entry::end);
+        self.bytes.drain(..end);
+        self.bytes.shrink_to(SPARE);
+        self.entries.drain(..self.sent);
+        self.entries.shrink_to(SPARE / size_of::<Entry>());
+        for entry in &mut self.entries {
+            entry.move_back(end);
+        }
+        self.sealed_agents -= self.sent;
+        self.sealed = 0;
+        self.sent = 0;
     }
 }
 
@@ -226,6 +243,18 @@ mod tests {
         assert_eq!(outbox.bytes(), 0);
         assert!(outbox.bytes.capacity() <= SPARE);
         assert!(outbox.entries.capacity() * size_of::<Entry>() <= SPARE);
+    }
+
+    #[test]
+    fn what_is_handed_over_does_not_stay_because_the_next_record_is_open() {
+        let mut outbox = Outbox::default();
+        send(&mut outbox, b"of a record that is done");
+        outbox.seal();
+        send(&mut outbox, b"open");
+        assert_eq!(drained(&mut outbox, 9).len(), 1);
+        assert_eq!(outbox.bytes(), 4 + size_of::<Entry>());
+        outbox.seal();
+        assert_eq!(drained(&mut outbox, 9), [b"open"]);
     }
 
     #[test]

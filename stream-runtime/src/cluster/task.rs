@@ -50,7 +50,7 @@ pub(crate) enum Stage {
 /// Where the sends of finished records go.
 pub(crate) enum Outlet<'a> {
     Producer(&'a mut dyn Producer),
-    /// Nowhere yet. They are kept, and the task stands still once they take so many bytes.
+    /// Nowhere yet. They are kept, and no other record is opened once they take so many bytes.
     Kept(usize),
 }
 
@@ -314,17 +314,19 @@ impl Task {
         let mut cx = Context::from_waker(&waker);
         let mut done = 0;
         loop {
-            match &mut outlet {
-                Outlet::Producer(producer) => match self.hand_over(&mut **producer) {
+            if let Outlet::Producer(producer) = &mut outlet {
+                match self.hand_over(&mut **producer) {
                     Ok(true) => {}
                     Ok(false) => return Ran::Blocked,
                     Err(refusal) => return Ran::Refused(refusal),
-                },
-                Outlet::Kept(room) if self.kept_back() >= *room => return Ran::Blocked,
-                Outlet::Kept(_) => {}
+                }
             }
             if self.open.is_none() {
                 if self.hold || self.stage != Stage::Running || self.wants_anchor() {
+                    return Ran::Idle;
+                }
+                // The commit that it waits for tells when it goes on.
+                if matches!(outlet, Outlet::Kept(most) if self.kept_back() >= most) {
                     return Ran::Idle;
                 }
                 if done == budget || turn.is_over() {
@@ -559,7 +561,7 @@ impl Task {
         self.context.outbox.borrow().has_sealed()
     }
 
-    /// How many bytes its sends take that are not with the producer.
+    /// How many bytes the sends take that are not with the producer.
     pub(crate) fn kept_back(&self) -> usize {
         self.context.outbox.borrow().bytes()
     }

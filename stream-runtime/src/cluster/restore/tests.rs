@@ -13,6 +13,9 @@ use crate::store::MemoryStore;
 /// What a changelog has: offset, key and value.
 type Log = Vec<(i64, &'static str, Option<&'static str>)>;
 
+/// Where reading began, of what the reader was told of at once.
+type Begun = Arc<Mutex<Vec<Vec<StartOffset>>>>;
+
 const LAG: Duration = Duration::from_secs(24 * 3600);
 
 /// A cluster of changelogs, all records of which are of the same age.
@@ -21,15 +24,14 @@ struct Logs {
     age: Duration,
     /// The first offset that is still there.
     first: i64,
-    /// Where reading began, in order.
-    begun: Arc<Mutex<Vec<StartOffset>>>,
+    begun: Begun,
 }
 
 struct Reader {
     logs: BTreeMap<&'static str, Log>,
     timestamp: i64,
     first: i64,
-    begun: Arc<Mutex<Vec<StartOffset>>>,
+    begun: Begun,
     /// What is being read, from which offset on.
     reading: Vec<(TopicPartition, i64)>,
 }
@@ -74,8 +76,12 @@ impl Cluster for Logs {
 
 impl PartitionReader for Reader {
     fn add(&mut self, partitions: &[(TopicPartition, StartOffset)]) -> Result<()> {
+        let starts = partitions.iter().map(|(_, start)| *start);
+        self.begun
+            .lock()
+            .expect("no panic under it")
+            .push(starts.collect());
         for (at, start) in partitions {
-            self.begun.lock().expect("no panic under it").push(*start);
             let from = match start {
                 StartOffset::At(offset) => *offset,
                 StartOffset::Beginning => self.first,
@@ -152,35 +158,45 @@ impl Case {
         }
     }
 
-    /// Restores into `store`; gives what came of it and where reading began.
-    fn into(self, store: &Rc<dyn Store>) -> (Restored, Vec<StartOffset>) {
-        let begun = Arc::default();
+    fn restores(self) -> (Restores, Begun) {
+        let begun = Begun::default();
         let cluster = Arc::new(Logs {
             logs: [("t-changelog", self.log)].into(),
             age: self.age,
             first: self.first,
             begun: Arc::clone(&begun),
         });
-        let mut restores = Restores::new(cluster, Arc::new(Notify::new()));
-        let request = RestoreRequest {
-            name: "t",
-            changelog: TopicPartition {
-                topic: "t-changelog".into(),
-                partition: 0,
-            },
-            committed: self.committed,
-            kept: LAG,
-        };
-        restores.add(TASK, vec![request], store).expect("begins");
+        (Restores::new(cluster, Arc::new(Notify::new())), begun)
+    }
+
+    /// Restores into `store`; gives what came of it and where reading began.
+    fn into(self, store: &Rc<dyn Store>) -> (Restored, Vec<StartOffset>) {
+        let committed = self.committed;
+        let (mut restores, begun) = self.restores();
+        restores
+            .add(TASK, vec![request_of(TASK, committed)], store)
+            .expect("begins");
         for _ in 0..3 {
             let (_, mut restored) = restores.step().expect("goes on");
             if let Some(restored) = restored.pop() {
                 assert!(!restores.active());
-                let begun = begun.lock().expect("no panic under it").clone();
+                let begun = begun.lock().expect("no panic under it").concat();
                 return (restored, begun);
             }
         }
         panic!("three rounds are enough");
+    }
+}
+
+fn request_of(task: TaskId, committed: Option<i64>) -> RestoreRequest {
+    RestoreRequest {
+        name: "t",
+        changelog: TopicPartition {
+            topic: "t-changelog".into(),
+            partition: task.partition,
+        },
+        committed,
+        kept: LAG,
     }
 }
 
@@ -306,4 +322,53 @@ fn a_log_that_lost_its_beginning_is_read_from_where_it_begins() {
     assert_eq!(begun, [StartOffset::At(0), StartOffset::Beginning]);
     assert_eq!(entries(&store), ["a=2", "c=1"]);
     assert_eq!(restored.changelogs, [("t", 7)]);
+}
+
+/// A second task, of the same log.
+const OTHER: TaskId = TaskId {
+    sub_topology: 0,
+    partition: 1,
+};
+
+/// The tasks that the next step restores.
+fn stepped(restores: &mut Restores) -> Vec<TaskId> {
+    let (_, restored) = restores.step().expect("goes on");
+    restored.into_iter().map(|restored| restored.task).collect()
+}
+
+#[test]
+fn the_reader_is_told_of_all_tasks_of_a_turn_at_once() {
+    let (mut restores, begun) = Case::of(&LOG).restores();
+    for task in [TASK, OTHER] {
+        restores
+            .add(task, vec![request_of(task, None)], &empty())
+            .expect("begins");
+    }
+    assert_eq!(stepped(&mut restores), [TASK, OTHER]);
+    assert_eq!(
+        *begun.lock().expect("no panic under it"),
+        [[StartOffset::At(0); 2]]
+    );
+}
+
+#[test]
+fn a_task_that_is_taken_away_in_the_same_turn_is_not_read() {
+    let (mut restores, begun) = Case::of(&LOG).restores();
+    let add = |restores: &mut Restores, task| {
+        restores
+            .add(task, vec![request_of(task, None)], &empty())
+            .expect("begins");
+    };
+    add(&mut restores, TASK);
+    add(&mut restores, OTHER);
+    restores.remove(TASK).expect("goes");
+    assert_eq!(stepped(&mut restores), [OTHER]);
+    // It comes, goes and comes again.
+    add(&mut restores, TASK);
+    restores.remove(TASK).expect("goes");
+    add(&mut restores, TASK);
+    assert_eq!(stepped(&mut restores), [TASK]);
+    assert!(!restores.active());
+    let begun = begun.lock().expect("no panic under it");
+    assert_eq!(*begun, [[StartOffset::At(0)], [StartOffset::At(0)]]);
 }

@@ -554,9 +554,9 @@ impl Thread {
             true => None,
             false => self.output.sender(),
         };
-        let mut room = match sender {
-            Some(_) => KEPT_BACK,
-            None => KEPT_BACK.saturating_sub(self.tasks.values().map(Task::kept_back).sum()),
+        let mut kept_back = match sender {
+            Some(_) => 0,
+            None => self.tasks.values().map(Task::kept_back).sum::<usize>(),
         };
         let mut busy = false;
         let mut stopped = false;
@@ -579,13 +579,19 @@ impl Thread {
             let Some(task) = self.tasks.get_mut(id) else {
                 continue;
             };
-            let before = task.kept_back();
-            let outlet = match &mut sender {
-                Some(sender) => Outlet::Producer(&mut **sender),
-                None => Outlet::Kept(before + room),
+            let ran = match &mut sender {
+                Some(sender) => task.run(Outlet::Producer(&mut **sender), budget, &mut turn),
+                None => {
+                    let by_others = kept_back - task.kept_back();
+                    let ran = task.run(
+                        Outlet::Kept(KEPT_BACK.saturating_sub(by_others)),
+                        budget,
+                        &mut turn,
+                    );
+                    kept_back = by_others + task.kept_back();
+                    ran
+                }
             };
-            let ran = task.run(outlet, budget, &mut turn);
-            room = room.saturating_sub(task.kept_back().saturating_sub(before));
             match ran {
                 Ran::Idle => {}
                 Ran::Unreadable(reason) => return Err(Error::state(reason)),
