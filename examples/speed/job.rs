@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use stream_runtime::prelude::*;
 
+use crate::by_hand::PATIENCE;
 use crate::measure::{Measured, cpu_seconds_of};
 use crate::{Outcome, arguments};
 
@@ -118,9 +119,11 @@ pub(crate) fn run(app: App, settings: &[(String, String)], purpose: Purpose) -> 
             // Without a warm-up, the start is part of what it costs, as it is for the loop.
             let spent = if warm_up > 0 { cpu_seconds_of("self")? } else { 0.0 };
             wait_until(Duration::from_millis(1), &|| has_done(warm_up + records))?;
-            // What is left to commit is part of the work, as it is for the loop.
+            // What is left to commit is part of the work, as it is for the loop; to leave the group is not, for either.
+            running.drain(PATIENCE)?;
+            let measured = Measured::until_now(records, started, first, spent)?;
             running.stop()?;
-            Measured::until_now(records, started, first, spent)?.tell();
+            measured.tell();
             return Ok(());
         }
         Purpose::Show { tasks, records } => {
