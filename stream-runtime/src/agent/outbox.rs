@@ -70,7 +70,7 @@ impl Outbox {
                 timestamp: None,
                 key: None,
                 value: None,
-                headers: 0..0,
+                headers: start..start,
             },
         }
     }
@@ -243,6 +243,18 @@ mod tests {
         assert_eq!(outbox.bytes(), 0);
         assert!(outbox.bytes.capacity() <= SPARE);
         assert!(outbox.entries.capacity() * size_of::<Entry>() <= SPARE);
+    }
+
+    #[test]
+    fn a_send_of_nothing_takes_nothing_from_those_before_it() {
+        let mut outbox = Outbox::default();
+        send(&mut outbox, b"before");
+        outbox.stage("t".into()).finish();
+        outbox.seal();
+        send(&mut outbox, b"failed");
+        outbox.undo();
+        assert_eq!(drained(&mut outbox, 9), [&b"before"[..], b""]);
+        assert_eq!(outbox.bytes(), 0);
     }
 
     #[test]
