@@ -5,6 +5,65 @@ use crate::Outcome;
 /// The broker's address, once it is known.
 const BROKER: &str = "SPEED_BROKER";
 
+/// What may be asked for, with a value and without.
+const OPTIONS: [&str; 9] = [
+    "--broker",
+    "--records",
+    "--users",
+    "--partitions",
+    "--rounds",
+    "--least",
+    "--most",
+    "--only",
+    "--set",
+];
+const FLAGS: [&str; 1] = ["--floors"];
+
+/// What is to be measured: the first argument, if it is no option. Refuses whatever is unknown.
+pub(crate) fn mode(modes: &[&'static str]) -> Outcome<Option<&'static str>> {
+    let mut arguments = std::env::args().skip(1).peekable();
+    let is_mode = |argument: &String| !argument.starts_with('-');
+    let mode = match arguments.next_if(is_mode) {
+        Some(asked) => {
+            let known = modes.iter().find(|mode| **mode == asked);
+            Some(*known.ok_or_else(|| format!("`{asked}` is none of {}", modes.join(", ")))?)
+        }
+        None => None,
+    };
+    while let Some(argument) = arguments.next() {
+        if OPTIONS.contains(&argument.as_str()) {
+            arguments
+                .next()
+                .ok_or_else(|| format!("{argument} wants a value behind it"))?;
+        } else if !FLAGS.contains(&argument.as_str()) {
+            let known = [&OPTIONS[..], &FLAGS[..]].concat().join(", ");
+            return Err(format!("`{argument}` is none of {known}").into());
+        }
+    }
+    Ok(mode)
+}
+
+/// Those of the contenders that `--only` names, or all that this build has.
+pub(crate) fn contenders(all: &[&'static str]) -> Outcome<Vec<&'static str>> {
+    let is_here = |name: &str| cfg!(feature = "rocksdb") || !name.contains("rocksdb");
+    let Some(only) = text("--only") else {
+        let (here, left_out) = all.iter().partition::<Vec<_>, _>(|name| is_here(name));
+        if !left_out.is_empty() {
+            println!("left out without `--features rocksdb`: {}", left_out.join(", "));
+        }
+        return Ok(here);
+    };
+    let find = |name: &str| {
+        let known = all.iter().find(|known| **known == name);
+        let known = *known.ok_or_else(|| format!("`{name}` is none of {}", all.join(", ")))?;
+        match is_here(known) {
+            true => Ok(known),
+            false => Err(format!("{known} is there with `--features rocksdb` only").into()),
+        }
+    };
+    only.split(',').map(find).collect()
+}
+
 pub(crate) fn text(name: &str) -> Option<String> {
     let mut arguments = std::env::args().skip_while(|argument| argument != name);
     arguments.nth(1)
@@ -12,10 +71,10 @@ pub(crate) fn text(name: &str) -> Option<String> {
 
 pub(crate) fn number(name: &str, default: u64) -> Outcome<u64> {
     match text(name) {
-        Some(text) => Ok(text
-            .replace('_', "")
-            .parse()
-            .map_err(|error| format!("{name} {text}: {error}"))?),
+        Some(text) => match text.replace('_', "").parse() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(format!("{name} takes a whole number of 1 or more, not `{text}`").into()),
+        },
         None => Ok(default),
     }
 }

@@ -27,10 +27,15 @@ impl Cluster {
     /// The one at `--broker`, or a fresh one.
     pub(crate) fn reach() -> Outcome<Self> {
         if let Some(address) = arguments::text("--broker") {
-            return Ok(Self {
+            let cluster = Self {
                 address,
                 started: None,
-            });
+            };
+            let client: BaseConsumer = cluster.client().create()?;
+            client
+                .fetch_metadata(None, Duration::from_secs(10))
+                .map_err(|error| format!("no answer from {}: {error}", cluster.address))?;
+            return Ok(cluster);
         }
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut started = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kafka/run"))

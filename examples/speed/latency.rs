@@ -31,11 +31,7 @@ pub(crate) fn compare() -> Outcome {
     let records = WARM_UP + arguments::number("--records", 4_000)?;
     let partitions = i32::try_from(arguments::number("--partitions", 4)?)?;
     let rounds = arguments::number("--rounds", 3)?;
-    let only = arguments::text("--only");
-    let contenders: Vec<&str> = match &only {
-        Some(only) => only.split(',').collect(),
-        None => CONTENDERS.into(),
-    };
+    let contenders = arguments::contenders(&CONTENDERS)?;
     let cluster = Cluster::reach()?;
     let mut results: Vec<Vec<Latencies>> = vec![Vec::new(); contenders.len()];
     for round in 0..rounds {

@@ -54,6 +54,9 @@ const ROLE: &str = "SPEED_ROLE";
 const ID: &str = "SPEED_ID";
 const DATADIR: &str = "SPEED_DATADIR";
 
+/// What can be measured beside the throughput.
+const MODES: [&str; 5] = ["latency", "keys", "partitions", "agents", "backlog"];
+
 /// All of the throughput table, in its order.
 const CONTENDERS: [&str; 12] = [
     "loop",
@@ -73,14 +76,14 @@ const CONTENDERS: [&str; 12] = [
 fn main() -> ExitCode {
     let outcome = match std::env::var(ROLE) {
         Ok(role) => contend(&role),
-        Err(_) => match std::env::args().nth(1).as_deref() {
+        Err(_) => arguments::mode(&MODES).and_then(|mode| match mode {
             Some("latency") => latency::compare(),
             Some("keys") => scale::keys(),
             Some("partitions") => scale::partitions(),
             Some("agents") => scale::agents(),
             Some("backlog") => scale::backlog(),
             _ => compare(),
-        },
+        }),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -159,11 +162,7 @@ fn compare() -> Outcome {
         arguments::number("--users", 100_000)?,
     );
     let partitions = i32::try_from(arguments::number("--partitions", 4)?)?;
-    let only = arguments::text("--only");
-    let contenders: Vec<&str> = match &only {
-        Some(only) => only.split(',').collect(),
-        None => CONTENDERS.into(),
-    };
+    let contenders = arguments::contenders(&CONTENDERS)?;
     let cluster = Cluster::reach()?;
     cluster.recreate(&[("speed-input", partitions)])?;
     let expected = cluster.feed(payments::payments(records, users))?;
@@ -284,8 +283,9 @@ impl Run {
         let mut command = Command::new(std::env::current_exe()?);
         arguments::pass_on_broker(&mut command, &cluster.address);
         Ok(command
-            .args(std::env::args().skip(1))
+            // Of two the first counts.
             .args(&self.arguments)
+            .args(std::env::args().skip(1))
             .env(ROLE, &self.role)
             .env(ID, &self.id)
             .env(DATADIR, &self.datadir)
