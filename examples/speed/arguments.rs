@@ -24,23 +24,23 @@ pub(crate) fn mode(modes: &[&'static str]) -> Outcome<Option<&'static str>> {
     let mut arguments = std::env::args().skip(1).peekable();
     let is_mode = |argument: &String| !argument.starts_with('-');
     let mode = match arguments.next_if(is_mode) {
-        Some(asked) => {
-            let known = modes.iter().find(|mode| **mode == asked);
-            Some(*known.ok_or_else(|| format!("`{asked}` is none of {}", modes.join(", ")))?)
-        }
+        Some(asked) => Some(one_of(modes, &asked)?),
         None => None,
     };
     while let Some(argument) = arguments.next() {
-        if OPTIONS.contains(&argument.as_str()) {
+        let option = one_of(&[&OPTIONS[..], &FLAGS[..]].concat(), &argument)?;
+        if OPTIONS.contains(&option) {
             arguments
                 .next()
-                .ok_or_else(|| format!("{argument} wants a value behind it"))?;
-        } else if !FLAGS.contains(&argument.as_str()) {
-            let known = [&OPTIONS[..], &FLAGS[..]].concat().join(", ");
-            return Err(format!("`{argument}` is none of {known}").into());
+                .ok_or_else(|| format!("{option} wants a value behind it"))?;
         }
     }
     Ok(mode)
+}
+
+fn one_of(known: &[&'static str], asked: &str) -> Outcome<&'static str> {
+    let found = known.iter().find(|known| **known == asked);
+    Ok(*found.ok_or_else(|| format!("`{asked}` is none of {}", known.join(", ")))?)
 }
 
 /// Those of the contenders that `--only` names, or all that this build has.
@@ -53,13 +53,9 @@ pub(crate) fn contenders(all: &[&'static str]) -> Outcome<Vec<&'static str>> {
         }
         return Ok(here);
     };
-    let find = |name: &str| {
-        let known = all.iter().find(|known| **known == name);
-        let known = *known.ok_or_else(|| format!("`{name}` is none of {}", all.join(", ")))?;
-        match is_here(known) {
-            true => Ok(known),
-            false => Err(format!("{known} is there with `--features rocksdb` only").into()),
-        }
+    let find = |name: &str| match one_of(all, name)? {
+        known if is_here(known) => Ok(known),
+        known => Err(format!("{known} is there with `--features rocksdb` only").into()),
     };
     only.split(',').map(find).collect()
 }

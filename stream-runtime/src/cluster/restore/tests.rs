@@ -173,9 +173,7 @@ impl Case {
     fn into(self, store: &Rc<dyn Store>) -> (Restored, Vec<StartOffset>) {
         let committed = self.committed;
         let (mut restores, begun) = self.restores();
-        restores
-            .add(TASK, vec![request_of(TASK, committed)], store)
-            .expect("begins");
+        add(&mut restores, TASK, committed, store);
         for _ in 0..3 {
             let (_, mut restored) = restores.step().expect("goes on");
             if let Some(restored) = restored.pop() {
@@ -188,8 +186,8 @@ impl Case {
     }
 }
 
-fn request_of(task: TaskId, committed: Option<i64>) -> RestoreRequest {
-    RestoreRequest {
+fn add(restores: &mut Restores, task: TaskId, committed: Option<i64>, store: &Rc<dyn Store>) {
+    let request = RestoreRequest {
         name: "t",
         changelog: TopicPartition {
             topic: "t-changelog".into(),
@@ -197,7 +195,8 @@ fn request_of(task: TaskId, committed: Option<i64>) -> RestoreRequest {
         },
         committed,
         kept: LAG,
-    }
+    };
+    restores.add(task, vec![request], store).expect("begins");
 }
 
 fn empty() -> Rc<dyn Store> {
@@ -339,11 +338,8 @@ fn stepped(restores: &mut Restores) -> Vec<TaskId> {
 #[test]
 fn the_reader_is_told_of_all_tasks_of_a_turn_at_once() {
     let (mut restores, begun) = Case::of(&LOG).restores();
-    for task in [TASK, OTHER] {
-        restores
-            .add(task, vec![request_of(task, None)], &empty())
-            .expect("begins");
-    }
+    add(&mut restores, TASK, None, &empty());
+    add(&mut restores, OTHER, None, &empty());
     assert_eq!(stepped(&mut restores), [TASK, OTHER]);
     assert_eq!(
         *begun.lock().expect("no panic under it"),
@@ -354,19 +350,14 @@ fn the_reader_is_told_of_all_tasks_of_a_turn_at_once() {
 #[test]
 fn a_task_that_is_taken_away_in_the_same_turn_is_not_read() {
     let (mut restores, begun) = Case::of(&LOG).restores();
-    let add = |restores: &mut Restores, task| {
-        restores
-            .add(task, vec![request_of(task, None)], &empty())
-            .expect("begins");
-    };
-    add(&mut restores, TASK);
-    add(&mut restores, OTHER);
+    add(&mut restores, TASK, None, &empty());
+    add(&mut restores, OTHER, None, &empty());
     restores.remove(TASK).expect("goes");
     assert_eq!(stepped(&mut restores), [OTHER]);
     // It comes, goes and comes again.
-    add(&mut restores, TASK);
+    add(&mut restores, TASK, None, &empty());
     restores.remove(TASK).expect("goes");
-    add(&mut restores, TASK);
+    add(&mut restores, TASK, None, &empty());
     assert_eq!(stepped(&mut restores), [TASK]);
     assert!(!restores.active());
     let begun = begun.lock().expect("no panic under it");
