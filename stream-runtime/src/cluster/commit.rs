@@ -93,10 +93,22 @@ impl Part {
     fn hand_over(&self, first: usize, bench: &mut Bench<'_>) -> Result<usize> {
         let tables = &bench.blueprints.get(self.task).tables;
         let producer = bench.output.producer();
-        let mut taken = 0;
-        for change in self.batch.writes().skip(first) {
+        let mut taken = first;
+        while let Some(change) = self.batch.writes_from(taken).next() {
             let table = &tables[change.table];
             let changelog = &table.changelog.topic;
+            let mut of_table = self
+                .batch
+                .writes_from(taken)
+                .take_while(|write| write.table == change.table)
+                .map(|write| (write.key, write.value));
+            match producer.send_many(changelog, self.task.partition, &mut of_table) {
+                0 => {}
+                many => {
+                    taken += many;
+                    continue;
+                }
+            }
             let outcome = producer.send(OutgoingRecord {
                 topic: changelog,
                 partition: Some(self.task.partition),
@@ -120,7 +132,7 @@ impl Part {
                 }
             }
         }
-        Ok(taken)
+        Ok(taken - first)
     }
 
     /// Everything is acknowledged: notes where that leaves the changelogs, for the offsets and for the store.

@@ -239,6 +239,18 @@ pub(crate) trait Producer {
     /// Queues a record without waiting; its bytes are copied.
     fn send(&mut self, record: OutgoingRecord<'_>) -> SendOutcome;
 
+    /// Queues records for one partition without waiting, keys and values, as many as it takes at once; gives how many. Of
+    /// the one behind them [`send`](Self::send) tells more.
+    fn send_many<'a>(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> usize {
+        let _ = (topic, partition, records);
+        0
+    }
+
     /// Serves delivery reports without waiting.
     fn poll(&mut self);
 

@@ -200,6 +200,15 @@ impl Producer for RdKafkaProducer {
         outcome
     }
 
+    fn send_many<'a>(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> usize {
+        self.topics.produce_all(topic, partition, records)
+    }
+
     fn poll(&mut self) {
         let Self { topics, reports } = self;
         while topics.queue().next(|event| lock(reports).note(&event)) {}

@@ -134,15 +134,15 @@ pub(crate) struct Write<'a> {
 }
 
 impl Batch {
-    /// Appends a write whose parts write themselves; `value` says whether there is one.
+    /// Appends a write whose value writes itself, and says whether there is one.
     pub(crate) fn push_with<E>(
         &mut self,
         table: usize,
-        key: impl FnOnce(&mut Vec<u8>),
+        key: &[u8],
         value: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
     ) -> Result<(), E> {
         let start = self.bytes.len();
-        key(&mut self.bytes);
+        self.bytes.extend_from_slice(key);
         let middle = self.bytes.len();
         let present = match value(&mut self.bytes) {
             Ok(present) => present,
@@ -162,14 +162,10 @@ impl Batch {
 
     /// Appends a write.
     pub(crate) fn push(&mut self, write: Write<'_>) {
-        let appended = self.push_with::<std::convert::Infallible>(
-            write.table,
-            |bytes| bytes.extend_from_slice(write.key),
-            |bytes| {
-                bytes.extend_from_slice(write.value.unwrap_or_default());
-                Ok(write.value.is_some())
-            },
-        );
+        let appended = self.push_with::<std::convert::Infallible>(write.table, write.key, |bytes| {
+            bytes.extend_from_slice(write.value.unwrap_or_default());
+            Ok(write.value.is_some())
+        });
         match appended {
             Ok(()) => {}
         }
@@ -196,7 +192,12 @@ impl Batch {
     }
 
     pub(crate) fn writes(&self) -> impl Iterator<Item = Write<'_>> {
-        self.writes.iter().map(|write| {
+        self.writes_from(0)
+    }
+
+    /// All but the first ones.
+    pub(crate) fn writes_from(&self, first: usize) -> impl Iterator<Item = Write<'_>> {
+        self.writes[first..].iter().map(|write| {
             let middle = write.start + write.key;
             Write {
                 table: write.table,

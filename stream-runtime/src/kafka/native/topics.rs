@@ -9,7 +9,7 @@ use rdkafka::bindings;
 use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
-use super::queue::EventQueue;
+use super::queue::{EventQueue, code};
 use crate::kafka::OutgoingRecord;
 use crate::record::HeadersRef;
 
@@ -109,6 +109,42 @@ impl<C: ProducerContext> TopicHandles<C> {
         Ok(())
     }
 
+    /// Queues records for one partition, up to the first that is not taken; gives how many were. After one that can never be
+    /// taken some may have been queued all the same. The partition is looked up and the clock read once for many records.
+    pub(in crate::kafka) fn produce_all<'a>(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> usize {
+        let Ok(topic) = self.handle(topic) else {
+            return 0;
+        };
+        let mut batch = Vec::with_capacity(AT_ONCE);
+        let mut taken = 0;
+        loop {
+            batch.clear();
+            batch.extend(records.take(AT_ONCE).map(|(key, value)| message(key, value)));
+            // SAFETY: the handle belongs to this client, which is alive; keys and values outlive the call, which copies
+            // them, and writes into the messages' errors alone.
+            unsafe {
+                bindings::rd_kafka_produce_batch(
+                    topic.as_ptr(),
+                    partition,
+                    bindings::RD_KAFKA_MSG_F_COPY,
+                    batch.as_mut_ptr(),
+                    i32::try_from(batch.len()).expect("few are sent at once"),
+                );
+            }
+            let is_taken = |message: &&bindings::rd_kafka_message_t| code(message.err).is_none();
+            let these = batch.iter().take_while(is_taken).count();
+            taken += these;
+            if these < AT_ONCE {
+                return taken;
+            }
+        }
+    }
+
     fn handle(&mut self, name: &Arc<str>) -> Result<NonNull<bindings::rd_kafka_topic_t>, Refusal> {
         let place = match &self.last {
             Some((last, place)) if Arc::ptr_eq(last, name) => *place,
@@ -134,6 +170,26 @@ impl<C: ProducerContext> TopicHandles<C> {
             .push(Handle(NonNull::new(topic).ok_or(Refusal::Name)?));
         self.places.insert(Arc::clone(name), place);
         Ok(place)
+    }
+}
+
+/// So many records are given to librdkafka in one call.
+const AT_ONCE: usize = 128;
+
+/// A record for [`rd_kafka_produce_batch`](bindings::rd_kafka_produce_batch), which says the topic and the partition.
+fn message(key: &[u8], value: Option<&[u8]>) -> bindings::rd_kafka_message_t {
+    let (key, key_len) = parts(Some(key));
+    let (payload, len) = parts(value);
+    bindings::rd_kafka_message_t {
+        err: RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR,
+        rkt: ptr::null_mut(),
+        partition: ANY_PARTITION,
+        payload,
+        len,
+        key,
+        key_len,
+        offset: 0,
+        _private: ptr::null_mut(),
     }
 }
 

@@ -212,6 +212,95 @@ fn what_can_never_be_sent_is_refused() {
 }
 
 #[test]
+fn many_records_are_sent_at_once_as_they_would_be_one_by_one() {
+    let Some(setting) = Setting::new("many") else {
+        return;
+    };
+    let topic = setting.topic("log", 2, &[]);
+    let mut producer = setting.cluster.producer(wake()).expect("a producer");
+    producer.follow(&topic);
+    let keys: Vec<_> = (0..1000).map(|number| number.to_string()).collect();
+    let value = |key: &str| (!key.ends_with('7')).then(|| format!("the value of {key}"));
+    let values: Vec<_> = keys.iter().map(|key| value(key)).collect();
+    let mut records = keys
+        .iter()
+        .zip(&values)
+        .map(|(key, value)| (key.as_bytes(), value.as_deref().map(str::as_bytes)));
+    assert_eq!(producer.send_many(&topic, 1, &mut records), 1000);
+    assert!(producer.flush(SOON));
+    assert_eq!(producer.take_failure(), None);
+    assert_eq!(producer.acknowledged(&topic, 1), Some(1000));
+
+    let mut reader = setting.cluster.partition_reader(wake()).expect("a reader");
+    reader
+        .add(&[(at(&topic, 1), StartOffset::Beginning)])
+        .expect("it reads");
+    let mut sink = Described::new(false);
+    until("all records arrive", || {
+        reader.poll(&mut sink, 1000).expect("no error");
+        sink.records.len() == 1000
+    });
+    for (number, (key, record)) in keys.iter().zip(&sink.records).enumerate() {
+        let value = value(key);
+        assert!(record.starts_with(&format!("{number} ")), "{record}");
+        assert!(
+            record.ends_with(&format!(" {:?} {value:?} []", Some(key))),
+            "{record}"
+        );
+    }
+}
+
+#[test]
+fn of_many_records_those_before_the_first_that_is_not_taken_are_sent() {
+    let Some(setting) = Setting::new("some") else {
+        return;
+    };
+    let topic = setting.topic("log", 1, &[]);
+    let raw = ("queue.buffering.max.messages", "300");
+    let mut settings = setting.settings.clone();
+    settings.raw.push((raw.0.to_owned(), raw.1.to_owned()));
+    let mut producer = Setting::of(settings)
+        .cluster
+        .producer(wake())
+        .expect("a producer");
+    let record = |value| OutgoingRecord {
+        topic: &topic,
+        partition: Some(0),
+        key: Some(b"key"),
+        value: Some(value),
+        headers: &[],
+        timestamp: None,
+    };
+    let large = vec![0; 2_000_000];
+    let mut with_a_large_one = (0..200).map(|number| {
+        (
+            &b"key"[..],
+            Some(if number == 150 { &large } else { &b"small"[..] }),
+        )
+    });
+    assert_eq!(producer.send_many(&topic, 0, &mut with_a_large_one), 150);
+    let SendOutcome::Refused(reason) = producer.send(record(&large)) else {
+        panic!("it is too large");
+    };
+    assert!(reason.contains("message.max.bytes"), "{reason}");
+    assert!(producer.flush(SOON));
+
+    let mut many = std::iter::repeat_n((&b"key"[..], Some(&b"small"[..])), 1000);
+    assert_eq!(
+        producer.send_many(&topic, 0, &mut many),
+        300,
+        "the queue holds no more"
+    );
+    assert!(matches!(producer.send(record(b"small")), SendOutcome::Full));
+    assert!(producer.flush(SOON));
+    assert_eq!(producer.take_failure(), None);
+
+    let nowhere = Arc::from("no\0name");
+    let mut one = std::iter::once((&b"key"[..], None));
+    assert_eq!(producer.send_many(&nowhere, 0, &mut one), 0);
+}
+
+#[test]
 fn a_topic_that_does_not_exist_fails_the_delivery_and_wakes() {
     let Some(setting) = Setting::new("nowhere") else {
         return;

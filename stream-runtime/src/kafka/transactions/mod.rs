@@ -215,6 +215,15 @@ impl Producer for RdKafkaTransactionalProducer {
         SendOutcome::Queued
     }
 
+    fn send_many<'a>(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> usize {
+        self.producer.send_many(topic, partition, records)
+    }
+
     fn poll(&mut self) {
         self.producer.poll();
     }

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::hash::{BuildHasher, Hash};
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
@@ -11,14 +12,17 @@ use crate::record::key::TableKey;
 
 pub(super) struct Overlay<K, V> {
     /// Indices into `entries`, by the hash of their keys.
-    index: HashTable<usize>,
+    index: HashTable<u32>,
     pub(super) entries: Vec<Entry<K, V>>,
     /// What was there before the agent at the open record wrote.
     pub(super) touched: Vec<(usize, Before<V>)>,
     /// What was there before agents wrote that are done with the open record, in the order of the writes.
     pub(super) earlier: Vec<(usize, Before<V>)>,
     /// Entries that became dirty; what was undone is still in it, and may be in it twice.
-    pub(super) dirty: Vec<usize>,
+    pub(super) dirty: Vec<Dirty>,
+    /// The keys of these, encoded when they became dirty: what a write has just found is at hand, and a commit would
+    /// fetch each from memory again.
+    pub(super) dirty_keys: Vec<u8>,
     /// How many entries are dirty.
     pub(super) staged: usize,
     /// How many entries there were when the open record began.
@@ -39,6 +43,13 @@ pub(super) struct Entry<K, V> {
     used: bool,
     /// Its place in [`Overlay::touched`], counted from 1, if the agent at the open record wrote it.
     pub(super) touched: Option<NonZeroU32>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Dirty {
+    pub(super) at: usize,
+    /// Where its key is in [`Overlay::dirty_keys`].
+    pub(super) key: Range<usize>,
 }
 
 pub(super) struct Before<V> {
@@ -75,6 +86,11 @@ impl Sizes {
     }
 }
 
+/// An index of an entry, as small as it is kept.
+fn short(at: usize) -> u32 {
+    u32::try_from(at).expect("a commit is due long before so many entries")
+}
+
 impl<K, V> Default for Overlay<K, V> {
     fn default() -> Self {
         Self {
@@ -83,6 +99,7 @@ impl<K, V> Default for Overlay<K, V> {
             touched: Vec::new(),
             earlier: Vec::new(),
             dirty: Vec::new(),
+            dirty_keys: Vec::new(),
             staged: 0,
             begun_with: 0,
             hasher: RandomState::default(),
@@ -105,8 +122,8 @@ impl<K: TableKey, V> Overlay<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.hasher.hash_one(key);
-        let found = self.index.find(hash, |at| self.entries[*at].key.borrow() == key);
-        let at = *found?;
+        let is_it = |at: &u32| self.entries[*at as usize].key.borrow() == key;
+        let at = *self.index.find(hash, is_it)? as usize;
         self.entries[at].used |= at < self.begun_with;
         Some(at)
     }
@@ -127,7 +144,7 @@ impl<K: TableKey, V> Overlay<K, V> {
         });
         let (entries, hasher) = (&self.entries, &self.hasher);
         self.index
-            .insert_unique(hash, at, |at| hasher.hash_one(&entries[*at].key));
+            .insert_unique(hash, short(at), |at| hasher.hash_one(&entries[*at as usize].key));
         at
     }
 
@@ -149,8 +166,13 @@ impl<K: TableKey, V> Overlay<K, V> {
             entry.touched = Some(place.expect("one record writes fewer keys than would fill 100 GiB"));
         }
         if !entry.dirty {
+            let start = self.dirty_keys.len();
+            entry.key.encode_key(&mut self.dirty_keys);
             entry.dirty = true;
-            self.dirty.push(at);
+            self.dirty.push(Dirty {
+                at,
+                key: start..self.dirty_keys.len(),
+            });
             self.staged += 1;
         }
     }
@@ -159,18 +181,42 @@ impl<K: TableKey, V> Overlay<K, V> {
         let entry = &mut self.entries[at];
         if entry.dirty && !before.dirty {
             self.staged -= 1;
+            if let Some(last) = self.dirty.pop_if(|last| last.at == at) {
+                self.dirty_keys.truncate(last.key.start);
+            }
         }
         entry.value = before.value;
         entry.dirty = before.dirty;
     }
 
+    /// After a commit of all that was dirty, with the room for that: these still are.
+    pub(super) fn keep_dirty(&mut self, mut room: (Vec<Dirty>, Vec<u8>), mut still: Vec<Dirty>) {
+        let (dirty, keys) = &mut room;
+        still.sort_unstable_by_key(|dirty| dirty.at);
+        still.dedup_by_key(|dirty| dirty.at);
+        let mut of_still = Vec::new();
+        for Dirty { key, .. } in &mut still {
+            let start = of_still.len();
+            of_still.extend_from_slice(&keys[key.clone()]);
+            *key = start..of_still.len();
+        }
+        keys.clear();
+        keys.append(&mut of_still);
+        dirty.clear();
+        dirty.append(&mut still);
+        self.staged = dirty.len();
+        (self.dirty, self.dirty_keys) = room;
+    }
+
     /// What an entry takes, its place in the index included.
     fn entry_bytes(&self) -> usize {
-        size_of::<Entry<K, V>>() + size_of::<usize>() + 1 + self.sizes.mean()
+        size_of::<Entry<K, V>>() + size_of::<u32>() + 1 + self.sizes.mean()
     }
 
     pub(super) fn held(&self) -> usize {
         self.entries.len() * self.entry_bytes()
+            + self.dirty.len() * size_of::<Dirty>()
+            + self.dirty_keys.len()
     }
 
     /// The open record is over, and the next one begins.
@@ -219,18 +265,20 @@ impl<K: TableKey, V> Overlay<K, V> {
             at += 1;
             kept[at - 1]
         });
-        self.dirty.retain(|at| kept[*at]);
+        self.dirty.retain(|dirty| kept[dirty.at]);
         let written = self.touched.iter_mut().chain(&mut self.earlier);
-        for at in self.dirty.iter_mut().chain(written.map(|(at, _)| at)) {
+        let dirty = self.dirty.iter_mut().map(|dirty| &mut dirty.at);
+        for at in dirty.chain(written.map(|(at, _)| at)) {
             *at = moved[*at];
         }
         self.begun_with = kept[..self.begun_with].iter().filter(|kept| **kept).count();
         self.entries.shrink_to(next + next / 4);
         self.dirty.shrink_to(next);
+        self.dirty_keys.shrink_to_fit();
         self.index = HashTable::with_capacity(next);
         let (entries, hasher) = (&self.entries, &self.hasher);
-        for at in 0..entries.len() {
-            let hash = |at: &usize| hasher.hash_one(&entries[*at].key);
+        for at in 0..short(entries.len()) {
+            let hash = |at: &u32| hasher.hash_one(&entries[*at as usize].key);
             self.index.insert_unique(hash(&at), at, hash);
         }
     }
