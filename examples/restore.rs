@@ -9,8 +9,9 @@
 //! directory: the program starts with `rocksdb://` and restores them; a plain consumer writes the same records into
 //! four RocksDB databases in batches of 10,000 without a write-ahead log. After each restore the program is stopped and
 //! started once more over the state it left, which gives the time of a start that has nothing to restore. At the end the
-//! program runs with `exactly_once`, is killed while it works, and started once more: it says how much it had to replay. Last, two workers share the partitions, one of them is killed, and the
-//! other says when it runs all tasks: without standbys and with them, in memory.
+//! program runs with `exactly_once`, is killed while it works, and started once more: it says how much it had to replay.
+//! Last, two workers share the partitions, one of them is killed, and the other says when it runs all tasks: without
+//! standbys and with them, in memory.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

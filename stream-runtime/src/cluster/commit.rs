@@ -94,20 +94,20 @@ impl Part {
         let tables = &bench.blueprints.get(self.task).tables;
         let producer = bench.output.producer();
         let mut taken = first;
+        let mut many_at_a_time = true;
         while let Some(change) = self.batch.writes_from(taken).next() {
             let table = &tables[change.table];
             let changelog = &table.changelog.topic;
-            let mut of_table = self
-                .batch
-                .writes_from(taken)
-                .take_while(|write| write.table == change.table)
-                .map(|write| (write.key, write.value));
-            match producer.send_many(changelog, self.task.partition, &mut of_table) {
-                0 => {}
-                many => {
-                    taken += many;
-                    continue;
-                }
+            if many_at_a_time {
+                let mut of_table = self
+                    .batch
+                    .writes_from(taken)
+                    .take_while(|write| write.table == change.table)
+                    .map(|write| (write.key, write.value));
+                let many = producer.send_many(changelog, self.task.partition, &mut of_table);
+                taken += many;
+                many_at_a_time = many > 0;
+                continue;
             }
             let outcome = producer.send(OutgoingRecord {
                 topic: changelog,

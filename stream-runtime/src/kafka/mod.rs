@@ -239,17 +239,15 @@ pub(crate) trait Producer {
     /// Queues a record without waiting; its bytes are copied.
     fn send(&mut self, record: OutgoingRecord<'_>) -> SendOutcome;
 
-    /// Queues records for one partition without waiting, keys and values, as many as it takes at once; gives how many. Of
-    /// the one behind them [`send`](Self::send) tells more.
+    /// Queues records for one partition without waiting, keys and values, up to the first that is not taken; gives how many
+    /// were. Why that one was not, [`send`](Self::send) tells. If it never can be, some behind it may have been queued, so
+    /// whoever goes on behind it sends them twice.
     fn send_many<'a>(
         &mut self,
         topic: &Arc<str>,
         partition: i32,
         records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    ) -> usize {
-        let _ = (topic, partition, records);
-        0
-    }
+    ) -> usize;
 
     /// Serves delivery reports without waiting.
     fn poll(&mut self);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::clients::network::{Network, Process, SharedNetwork};
+use super::clients::producer::send_each;
 use super::worker::Program;
 use crate::app::settings::Settings;
 use crate::app::{App, Cancel, Plan};
@@ -155,6 +156,15 @@ impl Producer for Nowhere {
         std::hint::black_box(record);
         self.sent += 1;
         SendOutcome::Queued
+    }
+
+    fn send_many<'a>(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> usize {
+        send_each(topic, partition, records, |record| self.send(record))
     }
 
     fn poll(&mut self) {}

@@ -263,6 +263,7 @@ fn of_many_records_those_before_the_first_that_is_not_taken_are_sent() {
         .cluster
         .producer(wake())
         .expect("a producer");
+    producer.follow(&topic);
     let record = |value| OutgoingRecord {
         topic: &topic,
         partition: Some(0),
@@ -284,6 +285,8 @@ fn of_many_records_those_before_the_first_that_is_not_taken_are_sent() {
     };
     assert!(reason.contains("message.max.bytes"), "{reason}");
     assert!(producer.flush(SOON));
+    // Those behind it came along.
+    assert_eq!(producer.acknowledged(&topic, 0), Some(199));
 
     let mut many = std::iter::repeat_n((&b"key"[..], Some(&b"small"[..])), 1000);
     assert_eq!(
@@ -293,8 +296,15 @@ fn of_many_records_those_before_the_first_that_is_not_taken_are_sent() {
     );
     assert!(matches!(producer.send(record(b"small")), SendOutcome::Full));
     assert!(producer.flush(SOON));
+    assert_eq!(producer.acknowledged(&topic, 0), Some(499));
     assert_eq!(producer.take_failure(), None);
 
+    let mut one = std::iter::once((&b"key"[..], None));
+    assert_eq!(
+        producer.send_many(&topic, 9, &mut one),
+        0,
+        "there is one partition"
+    );
     let nowhere = Arc::from("no\0name");
     let mut one = std::iter::once((&b"key"[..], None));
     assert_eq!(producer.send_many(&nowhere, 0, &mut one), 0);

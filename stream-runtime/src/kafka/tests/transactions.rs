@@ -327,6 +327,8 @@ fn a_delivery_that_fails_fails_its_transaction_alone() {
         assert!(!producer.is_broken());
         // The transaction has failed, so the client takes no more: that is not this record's fault.
         send(&mut *producer, &small, 0, "neither");
+        let mut one = std::iter::once((&b"key"[..], None));
+        assert_eq!(producer.send_many(&small, 0, &mut one), 0);
         assert!(producer.flush(SOON));
         let outcome = commit(&mut *producer, &mut member, &[offset(at(&input, 0), 7, "")]);
         assert!(matches!(outcome, TransactionOutcome::Abort(_)), "{outcome:?}");

@@ -57,6 +57,9 @@ pub(super) struct Before<V> {
     pub(super) dirty: bool,
 }
 
+/// So many bytes of room are kept for what becomes dirty, and for its keys: nobody counts them.
+const ROOM: usize = 128 << 10;
+
 /// So many values are weighed before a commit has weighed some.
 const SAMPLES: usize = 2048;
 
@@ -88,7 +91,7 @@ impl Sizes {
 
 /// An index of an entry, as small as it is kept.
 fn short(at: usize) -> u32 {
-    u32::try_from(at).expect("a commit is due long before so many entries")
+    u32::try_from(at).expect("so many entries would fill 100 GiB")
 }
 
 impl<K, V> Default for Overlay<K, V> {
@@ -181,6 +184,7 @@ impl<K: TableKey, V> Overlay<K, V> {
         let entry = &mut self.entries[at];
         if entry.dirty && !before.dirty {
             self.staged -= 1;
+            // Mostly the last. A commit amid the record may have changed the order: then it stays, and is skipped.
             if let Some(last) = self.dirty.pop_if(|last| last.at == at) {
                 self.dirty_keys.truncate(last.key.start);
             }
@@ -205,6 +209,8 @@ impl<K: TableKey, V> Overlay<K, V> {
         dirty.clear();
         dirty.append(&mut still);
         self.staged = dirty.len();
+        dirty.shrink_to(ROOM / size_of::<Dirty>());
+        keys.shrink_to(ROOM);
         (self.dirty, self.dirty_keys) = room;
     }
 
@@ -214,9 +220,12 @@ impl<K: TableKey, V> Overlay<K, V> {
     }
 
     pub(super) fn held(&self) -> usize {
-        self.entries.len() * self.entry_bytes()
-            + self.dirty.len() * size_of::<Dirty>()
-            + self.dirty_keys.len()
+        self.entries.len() * self.entry_bytes() + self.dirty_bytes()
+    }
+
+    /// What is ready for the next commit.
+    fn dirty_bytes(&self) -> usize {
+        self.dirty.len() * size_of::<Dirty>() + self.dirty_keys.len()
     }
 
     /// The open record is over, and the next one begins.
@@ -228,7 +237,7 @@ impl<K: TableKey, V> Overlay<K, V> {
     /// Drops entries that are as the store has them, down to about `bytes`, and the room they took. Those stay that later
     /// records have asked for again since the last time, and then those that came last.
     pub(super) fn evict(&mut self, bytes: usize) {
-        let most = bytes / self.entry_bytes();
+        let most = bytes.saturating_sub(self.dirty_bytes()) / self.entry_bytes();
         if self.entries.len() <= most {
             return;
         }

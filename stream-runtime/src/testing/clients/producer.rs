@@ -96,6 +96,19 @@ impl Producer for VirtualProducer {
         self.0.with(|courier, net| courier.send(&record, None, net))
     }
 
+    fn send_many<'a>(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> usize {
+        self.0.with(|courier, net| {
+            send_each(topic, partition, records, |record| {
+                courier.send(&record, None, net)
+            })
+        })
+    }
+
     fn poll(&mut self) {
         self.0.with(|courier, _| courier.delivery.reports().serve());
     }
@@ -133,6 +146,27 @@ impl Producer for VirtualProducer {
             courier.delivery.in_flight() == 0
         })
     }
+}
+
+/// Sends records for one partition up to the first that is not taken; gives how many were.
+pub(in crate::testing) fn send_each<'a>(
+    topic: &Arc<str>,
+    partition: i32,
+    records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    mut send: impl FnMut(OutgoingRecord<'_>) -> SendOutcome,
+) -> usize {
+    let taken = records.take_while(|(key, value)| {
+        let record = OutgoingRecord {
+            topic,
+            partition: Some(partition),
+            key: Some(key),
+            value: *value,
+            headers: &[],
+            timestamp: None,
+        };
+        matches!(send(record), SendOutcome::Queued)
+    });
+    taken.count()
 }
 
 /// Lets time pass until a client is done, at most this long.

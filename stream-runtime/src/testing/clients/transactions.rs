@@ -15,7 +15,7 @@ use self::steps::{Stage, Transactions};
 use super::delivery::{Delivery, Limits};
 use super::membership::Member;
 use super::network::{Net, Port, Process, SharedNetwork};
-use super::producer::flush;
+use super::producer::{flush, send_each};
 use crate::broker::api::text;
 use crate::error::{Error, Result};
 use crate::kafka::{
@@ -195,6 +195,24 @@ impl Producer for VirtualTransactionalProducer {
             let outcome = transactions.delivery.send(&record, None, net);
             transactions.has_sent(net);
             outcome
+        })
+    }
+
+    fn send_many<'a>(
+        &mut self,
+        topic: &Arc<str>,
+        partition: i32,
+        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    ) -> usize {
+        self.with(|transactions, net| {
+            if !transactions.is_open || transactions.obstacle().is_some() {
+                return 0;
+            }
+            let taken = send_each(topic, partition, records, |record| {
+                transactions.delivery.send(&record, None, net)
+            });
+            transactions.has_sent(net);
+            taken
         })
     }
 
