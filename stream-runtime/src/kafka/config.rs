@@ -79,10 +79,10 @@ pub(super) fn group_consumer(settings: &ClientSettings) -> ClientConfig {
     }
     // Fetched ahead: with 4 MB records are still in the processor's cache when they are taken (copying 1.1 to 1.3 times as fast
     // as with 32 MB, and 20 to 40 MiB less in memory). One fetch comes on top, which librdkafka takes apart as a whole, into
-    // one piece of memory a record: with a quarter of a megabyte a partition, and not the default of one, a keyed count is 1.07 and
-    // 1.25 times as fast, under at least once and exactly once. A batch that is larger comes all the same, alone.
+    // one piece of memory a record: with a megabyte together, and not one from each partition, a keyed count under exactly
+    // once is 1.18 times as fast. Partitions take turns at being the first, of which a batch of any size comes.
     fetching(&mut config, 4 * 1024);
-    config.set("max.partition.fetch.bytes", "262144");
+    config.set("fetch.max.bytes", "1048576");
     raw(&mut config, settings);
     config
 }
