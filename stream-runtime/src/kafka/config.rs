@@ -82,10 +82,20 @@ pub(super) fn group_consumer(settings: &ClientSettings) -> ClientConfig {
     // one piece of memory a record: with a megabyte together, and not one from each partition, a keyed count under exactly
     // once is 1.18 times as fast. Partitions take turns at being the first, of which a batch of any size comes.
     fetching(&mut config, 4 * 1024);
-    config.set("fetch.max.bytes", "1048576");
     raw(&mut config, settings);
+    if config.get("fetch.max.bytes").is_none() {
+        // librdkafka refuses less than a record may have.
+        let record = config
+            .get("message.max.bytes")
+            .and_then(|bytes| bytes.parse().ok());
+        let bytes = record.unwrap_or(0).max(FETCH_BYTES);
+        config.set("fetch.max.bytes", bytes.to_string());
+    }
     config
 }
+
+/// What a member's fetch asks a broker for at most, all partitions together.
+const FETCH_BYTES: u32 = 1 << 20;
 
 /// Where a partition begins of which the group has committed nothing, as `auto.offset.reset` says.
 pub(super) fn reset_to(settings: &ClientSettings) -> Offset {
@@ -338,6 +348,22 @@ pub(super) mod tests {
         check(&with_raw(name, value))
             .expect_err("must be refused")
             .to_string()
+    }
+
+    #[test]
+    fn a_fetch_has_room_for_the_largest_record_unless_the_user_says_otherwise() {
+        let fetches = |name, value| {
+            group_consumer(&with_raw(name, value))
+                .get("fetch.max.bytes")
+                .map(str::to_owned)
+        };
+        assert_eq!(fetches("acks", "all").as_deref(), Some("1048576"));
+        assert_eq!(fetches("message.max.bytes", "1000").as_deref(), Some("1048576"));
+        assert_eq!(
+            fetches("message.max.bytes", "5000000").as_deref(),
+            Some("5000000")
+        );
+        assert_eq!(fetches("fetch.max.bytes", "2000000").as_deref(), Some("2000000"));
     }
 
     #[test]
