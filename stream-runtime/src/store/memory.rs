@@ -48,7 +48,7 @@ pub(crate) struct MemoryStore {
 }
 
 /// Keys and values stand one behind the other in one run of bytes. In boxes of their own they would be all over the heap,
-/// among what comes and goes with records: a commit of 100,000 changed keys takes a third of the time that it took so.
+/// among what comes and goes with records.
 #[derive(Debug, Clone, Default)]
 struct MemoryTable {
     pairs: Vec<u8>,
