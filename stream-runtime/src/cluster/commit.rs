@@ -89,23 +89,22 @@ struct Part {
 }
 
 impl Part {
-    /// Sends changelog records from number `first` on; gives how many the producer took.
-    fn hand_over(&self, first: usize, bench: &mut Bench<'_>) -> Result<usize> {
+    /// Sends changelog records from number `next` on; gives the number of the first that the producer did not take.
+    fn hand_over(&self, mut next: usize, bench: &mut Bench<'_>) -> Result<usize> {
         let tables = &bench.blueprints.get(self.task).tables;
         let producer = bench.output.producer();
-        let mut taken = first;
         let mut many_at_a_time = true;
-        while let Some(change) = self.batch.writes_from(taken).next() {
+        while let Some(change) = self.batch.writes_from(next).next() {
             let table = &tables[change.table];
             let changelog = &table.changelog.topic;
             if many_at_a_time {
                 let mut of_table = self
                     .batch
-                    .writes_from(taken)
+                    .writes_from(next)
                     .take_while(|write| write.table == change.table)
                     .map(|write| (write.key, write.value));
                 let many = producer.send_many(changelog, self.task.partition, &mut of_table);
-                taken += many;
+                next += many;
                 many_at_a_time = many > 0;
                 continue;
             }
@@ -119,7 +118,7 @@ impl Part {
                 timestamp: None,
             });
             match outcome {
-                SendOutcome::Queued => taken += 1,
+                SendOutcome::Queued => next += 1,
                 SendOutcome::Full => break,
                 SendOutcome::Refused(reason) => {
                     return Err(Error::broker(format!(
@@ -132,7 +131,7 @@ impl Part {
                 }
             }
         }
-        Ok(taken - first)
+        Ok(next)
     }
 
     /// Everything is acknowledged: notes where that leaves the changelogs, for the offsets and for the store.
@@ -360,7 +359,7 @@ impl Commit {
         bench: &mut Bench<'_>,
     ) -> Result<(Self, Stepped)> {
         while let Some(current) = round.parts.get(part) {
-            write += current.hand_over(write, bench)?;
+            write = current.hand_over(write, bench)?;
             if write < current.batch.len() {
                 return Ok((Self::Staging { round, part, write }, Stepped::Still));
             }

@@ -220,6 +220,9 @@ pub(crate) struct OutgoingRecord<'a> {
     pub timestamp: Option<i64>,
 }
 
+/// Keys and values of records that go the same way.
+pub(crate) type KeyedValues<'a> = dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + 'a;
+
 /// What became of [`Producer::send`].
 #[derive(Debug)]
 pub(crate) enum SendOutcome {
@@ -242,12 +245,7 @@ pub(crate) trait Producer {
     /// Queues records for one partition without waiting, keys and values, up to the first that is not taken; gives how many
     /// were. Why that one was not, [`send`](Self::send) tells. If it never can be, some behind it may have been queued, so
     /// whoever goes on behind it sends them twice.
-    fn send_many<'a>(
-        &mut self,
-        topic: &Arc<str>,
-        partition: i32,
-        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    ) -> usize;
+    fn send_many(&mut self, topic: &Arc<str>, partition: i32, records: &mut KeyedValues<'_>) -> usize;
 
     /// Serves delivery reports without waiting.
     fn poll(&mut self);

@@ -16,7 +16,8 @@ use super::context::Context;
 use super::diagnostics::Diagnostics;
 use super::native::{Event, EventQueue, Refusal, TopicHandles};
 use super::{
-    AcknowledgedProducer, ClientSettings, DeliveryFuture, OutgoingRecord, Producer, SendOutcome, config,
+    AcknowledgedProducer, ClientSettings, DeliveryFuture, KeyedValues, OutgoingRecord, Producer, SendOutcome,
+    config,
 };
 use crate::clock;
 use crate::error::{Error, Result};
@@ -200,12 +201,7 @@ impl Producer for RdKafkaProducer {
         outcome
     }
 
-    fn send_many<'a>(
-        &mut self,
-        topic: &Arc<str>,
-        partition: i32,
-        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    ) -> usize {
+    fn send_many(&mut self, topic: &Arc<str>, partition: i32, records: &mut KeyedValues<'_>) -> usize {
         self.topics.produce_all(topic, partition, records)
     }
 

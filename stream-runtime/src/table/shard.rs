@@ -311,12 +311,12 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
             )));
         };
         let (writes, bytes) = (batch.len(), batch.bytes());
-        let dirty = mem::take(&mut overlay.dirty);
-        let keys = mem::take(&mut overlay.dirty_keys);
         let Overlay {
             entries,
             touched,
             earlier,
+            dirty,
+            dirty_keys: keys,
             ..
         } = overlay;
         let mut error = None;
@@ -365,7 +365,7 @@ impl<K: TableKey, V: Clone + Serialize + 'static> AnyShard for Shard<K, V> {
             )));
         }
         overlay.sizes.note(batch.len() - writes, batch.bytes() - bytes);
-        overlay.keep_dirty((dirty, keys), stay_dirty);
+        overlay.keep_dirty(stay_dirty);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::cluster::plan::{Blueprint, TaskId};
 use crate::cluster::task::{Outlet, Ran, Stage, Task};
 use crate::cluster::turn::Turn;
 use crate::error::Result;
-use crate::kafka::{OutgoingRecord, Producer, SendOutcome};
+use crate::kafka::{KeyedValues, OutgoingRecord, Producer, SendOutcome};
 use crate::record::{HeadersRef, RecordRef};
 use crate::store::{Batch, MemoryStore};
 
@@ -158,12 +158,7 @@ impl Producer for Nowhere {
         SendOutcome::Queued
     }
 
-    fn send_many<'a>(
-        &mut self,
-        topic: &Arc<str>,
-        partition: i32,
-        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    ) -> usize {
+    fn send_many(&mut self, topic: &Arc<str>, partition: i32, records: &mut KeyedValues<'_>) -> usize {
         send_each(topic, partition, records, |record| self.send(record))
     }
 

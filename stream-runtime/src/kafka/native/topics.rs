@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseProducer, Producer, ProducerContext};
 use rdkafka::types::{RDKafkaErrorCode, RDKafkaRespErr};
 
 use super::queue::{EventQueue, code};
-use crate::kafka::OutgoingRecord;
+use crate::kafka::{KeyedValues, OutgoingRecord};
 use crate::record::HeadersRef;
 
 /// A producer's handles of the topics it has sent to.
@@ -111,11 +111,11 @@ impl<C: ProducerContext> TopicHandles<C> {
 
     /// Queues records for one partition, up to the first that is not taken; gives how many were. After one that can never be
     /// taken some may have been queued all the same. The partition is looked up and the clock read once for many records.
-    pub(in crate::kafka) fn produce_all<'a>(
+    pub(in crate::kafka) fn produce_all(
         &mut self,
         topic: &Arc<str>,
         partition: i32,
-        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+        records: &mut KeyedValues<'_>,
     ) -> usize {
         let Ok(topic) = self.handle(topic) else {
             return 0;

@@ -20,8 +20,8 @@ use super::diagnostics::Diagnostics;
 use super::native::{Member, Refusal, Transactions};
 use super::producer::RdKafkaProducer;
 use super::{
-    ClientSettings, CommitOffset, GroupMembership, OutgoingRecord, Producer, SendOutcome, TransactionOutcome,
-    TransactionalProducer, config,
+    ClientSettings, CommitOffset, GroupMembership, KeyedValues, OutgoingRecord, Producer, SendOutcome,
+    TransactionOutcome, TransactionalProducer, config,
 };
 use crate::error::{Error, Result};
 
@@ -215,12 +215,7 @@ impl Producer for RdKafkaTransactionalProducer {
         SendOutcome::Queued
     }
 
-    fn send_many<'a>(
-        &mut self,
-        topic: &Arc<str>,
-        partition: i32,
-        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    ) -> usize {
+    fn send_many(&mut self, topic: &Arc<str>, partition: i32, records: &mut KeyedValues<'_>) -> usize {
         self.producer.send_many(topic, partition, records)
     }
 

@@ -193,25 +193,23 @@ impl<K: TableKey, V> Overlay<K, V> {
         entry.dirty = before.dirty;
     }
 
-    /// After a commit of all that was dirty, with the room for that: these still are.
-    pub(super) fn keep_dirty(&mut self, mut room: (Vec<Dirty>, Vec<u8>), mut still: Vec<Dirty>) {
-        let (dirty, keys) = &mut room;
+    /// After a commit of all that was dirty: these still are.
+    pub(super) fn keep_dirty(&mut self, mut still: Vec<Dirty>) {
         still.sort_unstable_by_key(|dirty| dirty.at);
         still.dedup_by_key(|dirty| dirty.at);
-        let mut of_still = Vec::new();
+        let mut keys = Vec::new();
         for Dirty { key, .. } in &mut still {
-            let start = of_still.len();
-            of_still.extend_from_slice(&keys[key.clone()]);
-            *key = start..of_still.len();
+            let start = keys.len();
+            keys.extend_from_slice(&self.dirty_keys[key.clone()]);
+            *key = start..keys.len();
         }
-        keys.clear();
-        keys.append(&mut of_still);
-        dirty.clear();
-        dirty.append(&mut still);
-        self.staged = dirty.len();
-        dirty.shrink_to(ROOM / size_of::<Dirty>());
-        keys.shrink_to(ROOM);
-        (self.dirty, self.dirty_keys) = room;
+        self.staged = still.len();
+        self.dirty.clear();
+        self.dirty.append(&mut still);
+        self.dirty.shrink_to(ROOM / size_of::<Dirty>());
+        self.dirty_keys.clear();
+        self.dirty_keys.append(&mut keys);
+        self.dirty_keys.shrink_to(ROOM);
     }
 
     /// What an entry takes, its place in the index included.

@@ -11,7 +11,7 @@ use super::alarm::Alarm;
 use super::delivery::{Answer, Delivery, Limits};
 use super::network::{Call, Client, Net, NoAnswer, Port, Process, SharedNetwork};
 use crate::broker::api::Response;
-use crate::kafka::{ClientSettings, OutgoingRecord, Producer, SendOutcome};
+use crate::kafka::{ClientSettings, KeyedValues, OutgoingRecord, Producer, SendOutcome};
 
 /// What delivers in the background.
 pub(super) struct Courier {
@@ -96,12 +96,7 @@ impl Producer for VirtualProducer {
         self.0.with(|courier, net| courier.send(&record, None, net))
     }
 
-    fn send_many<'a>(
-        &mut self,
-        topic: &Arc<str>,
-        partition: i32,
-        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    ) -> usize {
+    fn send_many(&mut self, topic: &Arc<str>, partition: i32, records: &mut KeyedValues<'_>) -> usize {
         self.0.with(|courier, net| {
             send_each(topic, partition, records, |record| {
                 courier.send(&record, None, net)
@@ -149,10 +144,10 @@ impl Producer for VirtualProducer {
 }
 
 /// Sends records for one partition up to the first that is not taken; gives how many were.
-pub(in crate::testing) fn send_each<'a>(
+pub(in crate::testing) fn send_each(
     topic: &Arc<str>,
     partition: i32,
-    records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    records: &mut KeyedValues<'_>,
     mut send: impl FnMut(OutgoingRecord<'_>) -> SendOutcome,
 ) -> usize {
     let taken = records.take_while(|(key, value)| {

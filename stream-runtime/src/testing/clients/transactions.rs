@@ -19,8 +19,8 @@ use super::producer::{flush, send_each};
 use crate::broker::api::text;
 use crate::error::{Error, Result};
 use crate::kafka::{
-    ClientSettings, CommitOffset, GroupMembership, OutgoingRecord, Producer, SendOutcome, TransactionOutcome,
-    TransactionalProducer,
+    ClientSettings, CommitOffset, GroupMembership, KeyedValues, OutgoingRecord, Producer, SendOutcome,
+    TransactionOutcome, TransactionalProducer,
 };
 
 /// The producer of a worker thread under exactly-once.
@@ -198,12 +198,7 @@ impl Producer for VirtualTransactionalProducer {
         })
     }
 
-    fn send_many<'a>(
-        &mut self,
-        topic: &Arc<str>,
-        partition: i32,
-        records: &mut dyn Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
-    ) -> usize {
+    fn send_many(&mut self, topic: &Arc<str>, partition: i32, records: &mut KeyedValues<'_>) -> usize {
         self.with(|transactions, net| {
             if !transactions.is_open || transactions.obstacle().is_some() {
                 return 0;
