@@ -7,6 +7,9 @@ use tracing::warn;
 
 use crate::record::{HeadersRef, RecordRef};
 
+/// Where fewer records wait, their keys are not told ahead.
+const WORTH_LOOKING_AHEAD: usize = 4;
+
 /// A queue of records in one run of bytes: filled by the thread as records arrive, emptied by the task.
 ///
 /// The bytes are kept for the next records, so that a steady flow allocates nothing.
@@ -30,6 +33,8 @@ pub(crate) struct InputBuffer {
     astray: Astray,
     /// Offset and timestamp of the record that came last.
     last: Option<(i64, i64)>,
+    /// Of so many records that come next the keys were told.
+    told: usize,
 }
 
 /// Whether the client reads from before what is committed, as librdkafka may when a seek meets its own search for where
@@ -73,6 +78,7 @@ impl InputBuffer {
             expected: None,
             astray: Astray::No,
             last: None,
+            told: 0,
         }
     }
 
@@ -151,6 +157,15 @@ impl InputBuffer {
         })
     }
 
+    /// The keys of the records that come next, where there are some, each told once.
+    pub(crate) fn next_keys(&mut self, most: usize) -> impl Iterator<Item = &[u8]> {
+        let enough = self.told == 0 && self.records.len() >= WORTH_LOOKING_AHEAD;
+        let these = if enough { most.min(self.records.len()) } else { 0 };
+        self.told = self.told.max(these);
+        let keys = self.records.iter().take(these);
+        keys.filter_map(|stored| self.part(stored.start, stored.key).0)
+    }
+
     fn part(&self, start: usize, length: Option<u32>) -> (Option<&[u8]>, usize) {
         let end = start + length.unwrap_or(0) as usize;
         (length.map(|_| &self.bytes[start..end]), end)
@@ -166,6 +181,7 @@ impl InputBuffer {
             return;
         };
         self.done_to = Some(stored.offset + 1);
+        self.told = self.told.saturating_sub(1);
         self.consumed = stored.end();
         if self.records.is_empty() {
             self.bytes.clear();
@@ -199,6 +215,7 @@ impl InputBuffer {
                 self.records.clear();
                 self.bytes.clear();
                 self.last = None;
+                self.told = 0;
             }
             None => {}
         }
@@ -274,6 +291,35 @@ mod tests {
         }
         assert_eq!(buffer.len(), 50);
         assert!(buffer.bytes.len() <= 2 * buffer.pending_bytes());
+    }
+
+    #[test]
+    fn the_keys_of_what_comes_next_are_told_once() {
+        let mut buffer = InputBuffer::new("t".into(), 0);
+        let told = |buffer: &mut InputBuffer| buffer.next_keys(4).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let keys: [Option<&'static [u8]>; 9] = [
+            Some(b"a"),
+            Some(b"b"),
+            Some(b"c"),
+            Some(b"d"),
+            Some(b"e"),
+            None,
+            Some(b"g"),
+            Some(b"h"),
+            Some(b"i"),
+        ];
+        for (offset, key) in (0..).zip(keys) {
+            buffer.push(record(offset, key, Some(b"value")));
+        }
+        assert_eq!(told(&mut buffer), [b"a", b"b", b"c", b"d"]);
+        for _ in 0..3 {
+            buffer.pop();
+            assert!(told(&mut buffer).is_empty(), "all but these were told");
+        }
+        buffer.pop();
+        assert_eq!(told(&mut buffer), [b"e", b"g", b"h"]);
+        (0..4).for_each(|_| buffer.pop());
+        assert!(told(&mut buffer).is_empty(), "there is one record");
     }
 
     #[test]

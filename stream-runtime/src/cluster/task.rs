@@ -30,6 +30,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::kafka::{CommitOffset, Producer, SendOutcome, TopicPartition};
 use crate::store::{Batch, Store};
+use crate::table::AT_ONCE;
 
 /// An offset that did not change is committed again after this long: brokers forget offsets of topics
 /// that the group does not subscribe to, which is so for all but the lead topics.
@@ -380,6 +381,7 @@ impl Task {
         let Some((_, input)) = heads.min() else {
             return false;
         };
+        self.read_ahead(input);
         self.context.open.set(Some(input));
         let offset = self.context.with_open(|record| record.offset);
         self.pulse.opened(input, offset.unwrap_or_default());
@@ -392,6 +394,25 @@ impl Task {
         });
         self.offer();
         true
+    }
+
+    /// Has the shards bring near what the next records will probably ask for: their keys. One record after the other each
+    /// would wait for memory, and together they wait once.
+    fn read_ahead(&self, input: usize) {
+        let shards = self.context.shards.borrow();
+        if shards.is_empty() {
+            return;
+        }
+        let mut buffer = self.context.inputs[input].borrow_mut();
+        let mut keys = [&[][..]; AT_ONCE];
+        let mut count = 0;
+        for (place, key) in keys.iter_mut().zip(buffer.next_keys(AT_ONCE)) {
+            *place = key;
+            count += 1;
+        }
+        if count > 0 {
+            shards.iter().for_each(|shard| shard.bring_near(&keys[..count]));
+        }
     }
 
     /// Offers the open record to the agent whose turn it is.

@@ -4,7 +4,7 @@
 //! A key that stands alone is written plainly (a string is its UTF-8, so changelogs can be read with
 //! console tools); inside a tuple, parts of varying length are escaped and terminated.
 
-use std::hash::Hash;
+use std::hash::{Hash, Hasher};
 
 use super::codec::CodecError;
 
@@ -43,6 +43,20 @@ pub trait TableKey: Clone + Eq + Ord + Hash + std::fmt::Debug + 'static {
     /// Appends the bytes of a key that stands alone.
     fn encode_key(&self, out: &mut Vec<u8>) {
         self.encode_part(out);
+    }
+
+    /// Feeds `state` as the key does that is written as `bytes`, without taking memory; false where that cannot be done.
+    /// For finding what a record will need before it is its turn.
+    #[doc(hidden)]
+    fn hash_bytes<H: Hasher>(bytes: &[u8], state: &mut H) -> bool {
+        let _ = (bytes, state);
+        false
+    }
+
+    /// What of the key is elsewhere in memory.
+    #[doc(hidden)]
+    fn elsewhere(&self) -> &[u8] {
+        &[]
     }
 
     /// The key as people read it.
@@ -149,6 +163,15 @@ impl TableKey for Vec<u8> {
     fn decode_key(bytes: &[u8]) -> Result<Self, CodecError> {
         Ok(bytes.to_vec())
     }
+
+    fn hash_bytes<H: Hasher>(bytes: &[u8], state: &mut H) -> bool {
+        bytes.hash(state);
+        true
+    }
+
+    fn elsewhere(&self) -> &[u8] {
+        self
+    }
 }
 
 impl TableKey for String {
@@ -167,6 +190,17 @@ impl TableKey for String {
 
     fn decode_key(bytes: &[u8]) -> Result<Self, CodecError> {
         from_utf8(bytes.to_vec())
+    }
+
+    fn hash_bytes<H: Hasher>(bytes: &[u8], state: &mut H) -> bool {
+        std::str::from_utf8(bytes).is_ok_and(|text| {
+            text.hash(state);
+            true
+        })
+    }
+
+    fn elsewhere(&self) -> &[u8] {
+        self.as_bytes()
     }
 
     fn show(&self) -> String {
@@ -273,6 +307,28 @@ mod tests {
     #[test]
     fn a_string_that_stands_alone_is_its_own_bytes() {
         assert_eq!(bytes(&"red".to_owned()), b"red");
+    }
+
+    /// What the hashes of keys are that are there, and of those that stand in records.
+    fn hashes<K: TableKey>(key: &K) -> (u64, Option<u64>) {
+        let mut of_key = std::hash::DefaultHasher::new();
+        key.hash(&mut of_key);
+        let mut of_bytes = std::hash::DefaultHasher::new();
+        let known = K::hash_bytes(&bytes(key), &mut of_bytes);
+        (of_key.finish(), known.then(|| of_bytes.finish()))
+    }
+
+    #[test]
+    fn a_key_is_known_by_the_bytes_of_a_record() {
+        for text in ["", "red", "größer"] {
+            let (of_key, of_bytes) = hashes(&text.to_owned());
+            assert_eq!(of_bytes, Some(of_key), "{text:?}");
+            let (of_key, of_bytes) = hashes(&text.as_bytes().to_vec());
+            assert_eq!(of_bytes, Some(of_key), "{text:?} as bytes");
+        }
+        assert!(!String::hash_bytes(b"\xff", &mut std::hash::DefaultHasher::new()));
+        // Numbers stand in records otherwise than in tables.
+        assert_eq!(hashes(&7_u64).1, None);
     }
 
     #[test]

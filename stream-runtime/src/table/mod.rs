@@ -12,9 +12,9 @@ use serde::Serialize;
 
 pub use def::TableDef;
 pub(crate) use def::{TableEntry, TableOptions};
-pub(crate) use shard::AnyShard;
 use shard::Shard;
 pub use shard::TableShard;
+pub(crate) use shard::{AT_ONCE, AnyShard};
 
 use crate::agent::context::{TaskContext, with_current};
 use crate::agent::detached::with_detached;

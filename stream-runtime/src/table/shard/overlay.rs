@@ -1,13 +1,14 @@
 //! What a shard has in memory: its values, which of them differ from the store, and what there was before.
 
 use std::borrow::Borrow;
-use std::hash::{BuildHasher, Hash};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 use std::ops::Range;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::AT_ONCE;
 use crate::record::key::TableKey;
 
 pub(super) struct Overlay<K, V> {
@@ -30,6 +31,8 @@ pub(super) struct Overlay<K, V> {
     hasher: RandomState,
     pub(super) key_bytes: Vec<u8>,
     pub(super) sizes: Sizes,
+    /// So many times keys are not looked for ahead of their records.
+    rest: u32,
 }
 
 /// As small as can be: tables have millions of them, and finding one costs as many cache lines as it takes.
@@ -59,6 +62,12 @@ pub(super) struct Before<V> {
 
 /// So many bytes of room are kept for what becomes dirty, and for its keys: nobody counts them.
 const ROOM: usize = 128 << 10;
+
+/// Entries of fewer bytes together are near the processor anyway.
+const NEAR: usize = 256 << 10;
+
+/// So many times keys are not looked for once most of them were not there: the table is asked for others.
+const REST: u32 = 64;
 
 /// So many values are weighed before a commit has weighed some.
 const SAMPLES: usize = 2048;
@@ -108,6 +117,7 @@ impl<K, V> Default for Overlay<K, V> {
             hasher: RandomState::default(),
             key_bytes: Vec::new(),
             sizes: Sizes::default(),
+            rest: 0,
         }
     }
 }
@@ -129,6 +139,39 @@ impl<K: TableKey, V> Overlay<K, V> {
         let at = *self.index.find(hash, is_it)? as usize;
         self.entries[at].used |= at < self.begun_with;
         Some(at)
+    }
+
+    /// Reads the entries of these keys, so that the processor has them when their records come. Gives how many it found.
+    pub(super) fn bring_near(&mut self, keys: &[&[u8]]) -> usize {
+        if self.entries.len() * size_of::<Entry<K, V>>() < NEAR || self.rest > 0 {
+            self.rest = self.rest.saturating_sub(1);
+            return 0;
+        }
+        let hashes = keys.iter().filter_map(|key| {
+            let mut state = self.hasher.build_hasher();
+            K::hash_bytes(key, &mut state).then(|| state.finish())
+        });
+        // The first that may be it: all are found by looking at one line of the index and one of its places.
+        let likely = hashes.filter_map(|hash| self.index.find(hash, |_| true).copied());
+        let mut found = [0; AT_ONCE];
+        let mut count = 0;
+        for (place, at) in found.iter_mut().zip(likely) {
+            *place = at;
+            count += 1;
+        }
+        let read = |entry: &Entry<K, V>| {
+            usize::from(entry.dirty) + entry.key.elsewhere().first().map_or(0, |byte| usize::from(*byte))
+        };
+        let near: usize = found[..count]
+            .iter()
+            .map(|at| read(&self.entries[*at as usize]))
+            .sum();
+        // Without a use the compiler would leave the reads out.
+        std::hint::black_box(near);
+        if count < keys.len() / 2 {
+            self.rest = REST;
+        }
+        count
     }
 
     pub(super) fn insert(&mut self, key: K, value: Option<V>) -> usize {
