@@ -74,6 +74,9 @@ pub(crate) enum Ran {
     Stopped,
 }
 
+/// So many bytes of room are kept for the changes of the next commit, and as much for where they are.
+const SPARE: usize = 512 << 10;
+
 /// The record an agent is at.
 #[derive(Debug)]
 struct Open {
@@ -112,6 +115,8 @@ pub(crate) struct Task {
     anchors: bool,
     /// What restores found behind the last cut, to be put right by the next commit.
     repair: Batch,
+    /// Empty, with the room of the last commit's.
+    spare: Batch,
     pulse: Arc<Pulse>,
 }
 
@@ -159,6 +164,7 @@ impl Task {
             cut: Cut::default(),
             anchors: !exactly_once && !blueprint.tables.is_empty(),
             repair: Batch::default(),
+            spare: Batch::default(),
             committed: vec![None; blueprint.inputs.len()],
             context,
             store,
@@ -650,6 +656,18 @@ impl Task {
             Some((committed, at)) if committed == offset && now < at + RECOMMIT_AFTER => None,
             _ => Some(offset),
         }
+    }
+
+    /// A batch for the next commit.
+    pub(crate) fn take_batch(&mut self) -> Batch {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Keeps the room of a batch that is done for the next one: new memory would be touched for the first time.
+    pub(crate) fn keep_room(&mut self, mut batch: Batch) {
+        batch.clear();
+        batch.shrink_to(SPARE);
+        self.spare = batch;
     }
 
     /// What a commit would bring the task to: the offsets of its inputs, and every changed key, encoded, in `batch`.

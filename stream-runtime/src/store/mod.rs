@@ -118,10 +118,16 @@ pub(crate) struct Batch {
 
 #[derive(Debug, Clone, Copy)]
 struct WriteEntry {
-    table: usize,
     start: usize,
-    key: usize,
-    value: Option<usize>,
+    table: u32,
+    key: u32,
+    value: Option<u32>,
+}
+
+impl WriteEntry {
+    fn length(bytes: usize) -> u32 {
+        u32::try_from(bytes).expect("Kafka's records are smaller than 2 GiB")
+    }
 }
 
 /// One write of a [`Batch`].
@@ -152,10 +158,10 @@ impl Batch {
             }
         };
         self.writes.push(WriteEntry {
-            table,
             start,
-            key: middle - start,
-            value: present.then(|| self.bytes.len() - middle),
+            table: u32::try_from(table).expect("a program has few tables"),
+            key: WriteEntry::length(middle - start),
+            value: present.then(|| WriteEntry::length(self.bytes.len() - middle)),
         });
         Ok(())
     }
@@ -198,11 +204,13 @@ impl Batch {
     /// All but the first ones.
     pub(crate) fn writes_from(&self, first: usize) -> impl Iterator<Item = Write<'_>> {
         self.writes[first..].iter().map(|write| {
-            let middle = write.start + write.key;
+            let middle = write.start + write.key as usize;
             Write {
-                table: write.table,
+                table: write.table as usize,
                 key: &self.bytes[write.start..middle],
-                value: write.value.map(|length| &self.bytes[middle..middle + length]),
+                value: write
+                    .value
+                    .map(|length| &self.bytes[middle..middle + length as usize]),
             }
         })
     }
@@ -218,6 +226,12 @@ impl Batch {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.writes.is_empty() && self.changelog_offsets.is_empty() && self.inputs.is_empty()
+    }
+
+    /// Gives back room beyond `bytes`, for each of what it keeps.
+    pub(crate) fn shrink_to(&mut self, bytes: usize) {
+        self.bytes.shrink_to(bytes);
+        self.writes.shrink_to(bytes / size_of::<WriteEntry>());
     }
 
     /// Empties it and keeps its room.
