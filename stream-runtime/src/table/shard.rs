@@ -638,11 +638,14 @@ mod tests {
             let keys: Vec<_> = keys.iter().map(String::as_bytes).collect();
             shard.borrow().bring_near(&keys)
         };
+        let fill = |shard: &Shard<String, Option<u64>>, n: usize| {
+            shard.update(&format!("{n:08}"), |value| *value = None);
+        };
         let small = over(&filled(0));
-        (0..100).for_each(|n| drop(small.replace(&format!("{n:08}"), Some(None))));
+        (0..100).for_each(|n| fill(&small, n));
         assert_eq!(found(&small, 0), 0, "the processor has it all");
         let large = over(&filled(0));
-        (0..20_000).for_each(|n| drop(large.replace(&format!("{n:08}"), Some(None))));
+        (0..20_000).for_each(|n| fill(&large, n));
         assert_eq!(found(&large, 0), AT_ONCE);
         assert_eq!(found(&large, 19_000), AT_ONCE);
         // The table is asked for other keys than those of the records: that is found out now and then.
