@@ -23,6 +23,7 @@
 //! - `--only NAME,NAME`: these contenders alone; the first is what the others are compared with
 //! - `--floors`: says of each ratio to the loop whether it is below what was reached before, less some slack
 //! - `--set name=value`: a setting for the programs, as often as wanted
+//! - `--help`: this
 
 mod arguments;
 mod by_hand;
@@ -74,6 +75,10 @@ const CONTENDERS: [&str; 12] = [
 ];
 
 fn main() -> ExitCode {
+    if arguments::flag("--help") || arguments::flag("-h") {
+        help();
+        return ExitCode::SUCCESS;
+    }
     let outcome = match std::env::var(ROLE) {
         Ok(role) => contend(&role),
         Err(_) => arguments::mode(&MODES).and_then(|mode| match mode {
@@ -91,6 +96,14 @@ fn main() -> ExitCode {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The head of this file.
+fn help() {
+    let head = include_str!("main.rs").lines();
+    for line in head.map_while(|line| line.strip_prefix("//!")) {
+        println!("{}", line.trim_start());
     }
 }
 

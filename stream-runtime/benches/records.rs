@@ -142,6 +142,13 @@ fn records(criterion: &mut Criterion) {
         let mut task = task(agent);
         group.bench_function(name, |bencher| bencher.iter(|| process(&mut task, &records)));
     }
+    // Of all users in turns: the table is in none of the faster caches.
+    let (mut counting, all) = (task(keyed_count::agent()), payments(USERS));
+    group.throughput(Throughput::Elements(USERS as u64));
+    group.bench_function("keyed count of all users", |bencher| {
+        bencher.iter(|| process(&mut counting, &all));
+    });
+    group.throughput(Throughput::Elements(RECORDS as u64));
     // What of it is the decoding alone, by hand.
     let records = payments(RECORDS);
     group.bench_function("decoding of the keyed count", |bencher| {

@@ -7,8 +7,8 @@ use tracing::warn;
 
 use crate::record::{HeadersRef, RecordRef};
 
-/// Where fewer records wait, their keys are not told ahead.
-const WORTH_LOOKING_AHEAD: usize = 4;
+/// Where fewer records wait, little is won by reading ahead.
+const WORTH_READING_AHEAD: usize = 4;
 
 /// A queue of records in one run of bytes: filled by the thread as records arrive, emptied by the task.
 ///
@@ -33,7 +33,7 @@ pub(crate) struct InputBuffer {
     astray: Astray,
     /// Offset and timestamp of the record that came last.
     last: Option<(i64, i64)>,
-    /// Of so many records that come next the keys were told.
+    /// Of the first so many records that wait, the keys were told.
     told: usize,
 }
 
@@ -157,13 +157,16 @@ impl InputBuffer {
         })
     }
 
-    /// The keys of the records that come next, where there are some, each told once.
-    pub(crate) fn next_keys(&mut self, most: usize) -> impl Iterator<Item = &[u8]> {
-        let enough = self.told == 0 && self.records.len() >= WORTH_LOOKING_AHEAD;
-        let these = if enough { most.min(self.records.len()) } else { 0 };
-        self.told = self.told.max(these);
-        let keys = self.records.iter().take(these);
-        keys.filter_map(|stored| self.part(stored.start, stored.key).0)
+    /// Whether enough records wait of which no key was told.
+    pub(crate) fn has_keys_ahead(&self) -> bool {
+        self.told == 0 && self.records.len() >= WORTH_READING_AHEAD
+    }
+
+    /// The keys of the records that come next, `most` or all that wait. They are told once.
+    pub(crate) fn keys_ahead(&mut self, most: usize) -> impl Iterator<Item = &[u8]> {
+        self.told = most.min(self.records.len());
+        let told = self.records.iter().take(self.told);
+        told.filter_map(|stored| self.part(stored.start, stored.key).0)
     }
 
     fn part(&self, start: usize, length: Option<u32>) -> (Option<&[u8]>, usize) {
@@ -296,7 +299,11 @@ mod tests {
     #[test]
     fn the_keys_of_what_comes_next_are_told_once() {
         let mut buffer = InputBuffer::new("t".into(), 0);
-        let told = |buffer: &mut InputBuffer| buffer.next_keys(4).map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let told = |buffer: &mut InputBuffer| -> Vec<_> {
+            let any = buffer.has_keys_ahead();
+            let keys = any.then(|| buffer.keys_ahead(4).map(<[u8]>::to_vec));
+            keys.into_iter().flatten().collect()
+        };
         let keys: [Option<&'static [u8]>; 9] = [
             Some(b"a"),
             Some(b"b"),

@@ -271,9 +271,8 @@ impl Commit {
     pub(crate) fn begin(tasks: &mut BTreeMap<TaskId, Task>) -> Result<Self> {
         let mut parts = Vec::new();
         for (id, task) in tasks {
-            let mut batch = task.take_batch();
+            let mut batch = Batch::default();
             let Some((offsets, cut)) = task.stage(&mut batch)? else {
-                task.keep_room(batch);
                 continue;
             };
             parts.push(Part {
@@ -596,7 +595,6 @@ impl Round {
         for part in self.parts {
             if let Some(task) = tasks.get_mut(&part.task) {
                 task.committed(&part.offsets, part.cut, &part.batch)?;
-                task.keep_room(part.batch);
             }
         }
         crash::point("after-store");

@@ -30,7 +30,7 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::kafka::{CommitOffset, Producer, SendOutcome, TopicPartition};
 use crate::store::{Batch, Store};
-use crate::table::AT_ONCE;
+use crate::table::AHEAD;
 
 /// An offset that did not change is committed again after this long: brokers forget offsets of topics
 /// that the group does not subscribe to, which is so for all but the lead topics.
@@ -74,9 +74,6 @@ pub(crate) enum Ran {
     Stopped,
 }
 
-/// So many bytes of room are kept for the changes of the next commit, and as much for where they are.
-const SPARE: usize = 512 << 10;
-
 /// The record an agent is at.
 #[derive(Debug)]
 struct Open {
@@ -115,8 +112,6 @@ pub(crate) struct Task {
     anchors: bool,
     /// What restores found behind the last cut, to be put right by the next commit.
     repair: Batch,
-    /// Empty, with the room of the last commit's.
-    spare: Batch,
     pulse: Arc<Pulse>,
 }
 
@@ -164,7 +159,6 @@ impl Task {
             cut: Cut::default(),
             anchors: !exactly_once && !blueprint.tables.is_empty(),
             repair: Batch::default(),
-            spare: Batch::default(),
             committed: vec![None; blueprint.inputs.len()],
             context,
             store,
@@ -402,23 +396,20 @@ impl Task {
         true
     }
 
-    /// Has the shards bring near what the next records will probably ask for: their keys. One record after the other each
-    /// would wait for memory, and together they wait once.
+    /// Has the shards look up the keys of the records that come next: one record after the other each would wait for memory.
     fn read_ahead(&self, input: usize) {
         let shards = self.context.shards.borrow();
-        if shards.is_empty() {
+        let mut buffer = self.context.inputs[input].borrow_mut();
+        if shards.is_empty() || !buffer.has_keys_ahead() {
             return;
         }
-        let mut buffer = self.context.inputs[input].borrow_mut();
-        let mut keys = [&[][..]; AT_ONCE];
+        let mut keys = [&[][..]; AHEAD];
         let mut count = 0;
-        for (place, key) in keys.iter_mut().zip(buffer.next_keys(AT_ONCE)) {
+        for (place, key) in keys.iter_mut().zip(buffer.keys_ahead(AHEAD)) {
             *place = key;
             count += 1;
         }
-        if count > 0 {
-            shards.iter().for_each(|shard| shard.bring_near(&keys[..count]));
-        }
+        shards.iter().for_each(|shard| shard.read_ahead(&keys[..count]));
     }
 
     /// Offers the open record to the agent whose turn it is.
@@ -656,18 +647,6 @@ impl Task {
             Some((committed, at)) if committed == offset && now < at + RECOMMIT_AFTER => None,
             _ => Some(offset),
         }
-    }
-
-    /// A batch for the next commit.
-    pub(crate) fn take_batch(&mut self) -> Batch {
-        std::mem::take(&mut self.spare)
-    }
-
-    /// Keeps the room of a batch that is done for the next one: new memory would be touched for the first time.
-    pub(crate) fn keep_room(&mut self, mut batch: Batch) {
-        batch.clear();
-        batch.shrink_to(SPARE);
-        self.spare = batch;
     }
 
     /// What a commit would bring the task to: the offsets of its inputs, and every changed key, encoded, in `batch`.

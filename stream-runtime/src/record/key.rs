@@ -4,7 +4,8 @@
 //! A key that stands alone is written plainly (a string is its UTF-8, so changelogs can be read with
 //! console tools); inside a tuple, parts of varying length are escaped and terminated.
 
-use std::hash::{Hash, Hasher};
+use std::any::{Any, TypeId};
+use std::hash::{BuildHasher, Hash};
 
 use super::codec::CodecError;
 
@@ -45,20 +46,6 @@ pub trait TableKey: Clone + Eq + Ord + Hash + std::fmt::Debug + 'static {
         self.encode_part(out);
     }
 
-    /// Feeds `state` as the key does that is written as `bytes`, without taking memory; false where that cannot be done.
-    /// For finding what a record will need before it is its turn.
-    #[doc(hidden)]
-    fn hash_bytes<H: Hasher>(bytes: &[u8], state: &mut H) -> bool {
-        let _ = (bytes, state);
-        false
-    }
-
-    /// What of the key is elsewhere in memory.
-    #[doc(hidden)]
-    fn elsewhere(&self) -> &[u8] {
-        &[]
-    }
-
     /// The key as people read it.
     fn show(&self) -> String {
         format!("{self:?}")
@@ -78,6 +65,25 @@ pub trait TableKey: Clone + Eq + Ord + Hash + std::fmt::Debug + 'static {
             ))),
         }
     }
+}
+
+/// The hash of the table key that is the same text or the same bytes as the key of a record. `None` for keys of other types,
+/// which records have in one form and tables in another.
+pub(crate) fn hash_in_record<K: TableKey>(key: &[u8], hasher: &impl BuildHasher) -> Option<u64> {
+    let of = TypeId::of::<K>();
+    if of == TypeId::of::<String>() {
+        std::str::from_utf8(key).ok().map(|text| hasher.hash_one(text))
+    } else {
+        (of == TypeId::of::<Vec<u8>>()).then(|| hasher.hash_one(key))
+    }
+}
+
+/// The text or the bytes of a key that has them in memory of their own.
+pub(crate) fn text_of<K: TableKey>(key: &K) -> &[u8] {
+    let key: &dyn Any = key;
+    let text = key.downcast_ref::<String>().map(String::as_bytes);
+    text.or_else(|| key.downcast_ref::<Vec<u8>>().map(Vec::as_slice))
+        .unwrap_or_default()
 }
 
 fn too_short<T>() -> CodecError {
@@ -163,15 +169,6 @@ impl TableKey for Vec<u8> {
     fn decode_key(bytes: &[u8]) -> Result<Self, CodecError> {
         Ok(bytes.to_vec())
     }
-
-    fn hash_bytes<H: Hasher>(bytes: &[u8], state: &mut H) -> bool {
-        bytes.hash(state);
-        true
-    }
-
-    fn elsewhere(&self) -> &[u8] {
-        self
-    }
 }
 
 impl TableKey for String {
@@ -190,17 +187,6 @@ impl TableKey for String {
 
     fn decode_key(bytes: &[u8]) -> Result<Self, CodecError> {
         from_utf8(bytes.to_vec())
-    }
-
-    fn hash_bytes<H: Hasher>(bytes: &[u8], state: &mut H) -> bool {
-        std::str::from_utf8(bytes).is_ok_and(|text| {
-            text.hash(state);
-            true
-        })
-    }
-
-    fn elsewhere(&self) -> &[u8] {
-        self.as_bytes()
     }
 
     fn show(&self) -> String {
@@ -309,26 +295,22 @@ mod tests {
         assert_eq!(bytes(&"red".to_owned()), b"red");
     }
 
-    /// What the hashes of keys are that are there, and of those that stand in records.
-    fn hashes<K: TableKey>(key: &K) -> (u64, Option<u64>) {
-        let mut of_key = std::hash::DefaultHasher::new();
-        key.hash(&mut of_key);
-        let mut of_bytes = std::hash::DefaultHasher::new();
-        let known = K::hash_bytes(&bytes(key), &mut of_bytes);
-        (of_key.finish(), known.then(|| of_bytes.finish()))
-    }
-
     #[test]
-    fn a_key_is_known_by_the_bytes_of_a_record() {
+    fn a_key_is_known_by_that_of_a_record() {
+        let hasher = std::hash::RandomState::new();
         for text in ["", "red", "größer"] {
-            let (of_key, of_bytes) = hashes(&text.to_owned());
-            assert_eq!(of_bytes, Some(of_key), "{text:?}");
-            let (of_key, of_bytes) = hashes(&text.as_bytes().to_vec());
-            assert_eq!(of_bytes, Some(of_key), "{text:?} as bytes");
+            let (string, bytes) = (text.to_owned(), text.as_bytes().to_vec());
+            let in_record = hash_in_record::<String>(text.as_bytes(), &hasher);
+            assert_eq!(in_record, Some(hasher.hash_one(&string)), "{text:?}");
+            let in_record = hash_in_record::<Vec<u8>>(text.as_bytes(), &hasher);
+            assert_eq!(in_record, Some(hasher.hash_one(&bytes)), "{text:?} as bytes");
+            assert_eq!((text_of(&string), text_of(&bytes)), (&bytes[..], &bytes[..]));
         }
-        assert!(!String::hash_bytes(b"\xff", &mut std::hash::DefaultHasher::new()));
-        // Numbers stand in records otherwise than in tables.
-        assert_eq!(hashes(&7_u64).1, None);
+        assert_eq!(hash_in_record::<String>(b"\xff", &hasher), None);
+        assert_eq!(
+            (hash_in_record::<u64>(b"7", &hasher), text_of(&7_u64)),
+            (None, &[][..])
+        );
     }
 
     #[test]

@@ -228,12 +228,6 @@ impl Batch {
         self.writes.is_empty() && self.changelog_offsets.is_empty() && self.inputs.is_empty()
     }
 
-    /// Gives back room beyond `bytes`, for each of what it keeps.
-    pub(crate) fn shrink_to(&mut self, bytes: usize) {
-        self.bytes.shrink_to(bytes);
-        self.writes.shrink_to(bytes / size_of::<WriteEntry>());
-    }
-
     /// Empties it and keeps its room.
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();

@@ -14,7 +14,7 @@ pub use def::TableDef;
 pub(crate) use def::{TableEntry, TableOptions};
 use shard::Shard;
 pub use shard::TableShard;
-pub(crate) use shard::{AT_ONCE, AnyShard};
+pub(crate) use shard::{AHEAD, AnyShard};
 
 use crate::agent::context::{TaskContext, with_current};
 use crate::agent::detached::with_detached;

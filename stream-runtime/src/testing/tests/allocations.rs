@@ -41,6 +41,16 @@ async fn length(line: String) -> usize {
     line.len()
 }
 
+/// How often each line came, in a table too large for the processor's faster caches.
+#[table(name = "seen")]
+static SEEN: Table<String, [u64; 32]>;
+
+/// Counts lines, whose keys are looked up ahead.
+#[agent(topic = "lines")]
+async fn see(line: String) {
+    SEEN.update(line.as_str(), |times| times[0] += 1);
+}
+
 /// How often memory was taken while a thousand records arrived and were processed by these agents, which send so many
 /// each.
 fn allocations_of_a_thousand(agents: &[&'static AgentDef], sends: u64) -> usize {
@@ -75,4 +85,5 @@ fn a_record_allocates_nothing_in_either_form_of_an_agent() {
 #[test]
 fn a_record_allocates_what_the_agent_takes_and_no_more() {
     assert_eq!(allocations_of_a_thousand(&[length::agent()], 0), 1000);
+    assert_eq!(allocations_of_a_thousand(&[see::agent()], 0), 1000);
 }

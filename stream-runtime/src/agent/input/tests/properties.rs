@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::super::InputBuffer;
+use super::super::{InputBuffer, WORTH_READING_AHEAD};
 use crate::record::{HeadersRef, RecordRef, pack_header};
 use crate::tests::property::holds;
 
@@ -17,6 +17,8 @@ enum Step {
     Arrive { gap: i64, parts: Parts },
     /// The end of the partition is reached, behind so many offsets that are no records.
     End { gap: i64 },
+    /// The keys of what comes next are asked for.
+    LookAhead,
     /// The head is opened and given up.
     GiveUp,
     /// Every agent is done with the head.
@@ -49,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0_i64..5).prop_map(|before| Step::Learn { before }),
         8 => (gap(), parts()).prop_map(|(gap, parts)| Step::Arrive { gap, parts }),
         3 => gap().prop_map(|gap| Step::End { gap }),
+        2 => Just(Step::LookAhead),
         2 => Just(Step::GiveUp),
         8 => Just(Step::Finish),
         1 => (0_i64..50, parts()).prop_map(|(offset, parts)| Step::Anew { offset, parts }),
@@ -79,6 +82,8 @@ struct Came {
     offset: i64,
     parts: Parts,
     headers: Vec<u8>,
+    /// Its key was told before its turn.
+    told: bool,
     done: bool,
 }
 
@@ -111,6 +116,7 @@ impl Model {
             offset,
             parts: parts.clone(),
             headers,
+            told: false,
             done: false,
         });
         self.records.last().expect("one was pushed")
@@ -194,6 +200,21 @@ fn the_committable_offset_passes_no_record_that_is_not_done_and_never_goes_back(
                     model.next += gap;
                     model.end = Some(model.next);
                     buffer.reached(model.next);
+                }
+                Step::LookAhead => {
+                    let waiting: Vec<_> = model.records.iter_mut().filter(|record| !record.done).collect();
+                    let any =
+                        waiting.len() >= WORTH_READING_AHEAD && !waiting.iter().any(|record| record.told);
+                    prop_assert_eq!(buffer.has_keys_ahead(), any);
+                    if any {
+                        let told: Vec<_> = buffer.keys_ahead(6).map(<[u8]>::to_vec).collect();
+                        let mut keys = Vec::new();
+                        for record in waiting.into_iter().take(6) {
+                            record.told = true;
+                            keys.extend(record.parts.key.clone());
+                        }
+                        prop_assert_eq!(told, keys);
+                    }
                 }
                 Step::GiveUp => drop(buffer.head().map(seen)),
                 Step::Finish => {
