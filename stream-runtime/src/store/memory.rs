@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::{Batch, Store, StorePlace, Stores, Visit, name};
+use super::{Batch, Store, StorePlace, Stores, Visit, length, name};
 use crate::error::Result;
 
 /// Opens stores in memory, which are empty.
@@ -152,13 +152,12 @@ impl MemoryTable {
 /// Writes a pair behind the others; gives where it begins.
 fn append(pairs: &mut Vec<u8>, key: &[u8], value: &[u8]) -> usize {
     let at = pairs.len();
-    let length = HEAD + key.len() + value.len();
-    if pairs.capacity() - at < length {
-        pairs.reserve_exact(length.max(at / 4));
+    let size = HEAD + key.len() + value.len();
+    if pairs.capacity() - at < size {
+        pairs.reserve_exact(size.max(at / 4));
     }
     for part in [key, value] {
-        let length = u32::try_from(part.len()).expect("Kafka's records are smaller than 2 GiB");
-        pairs.extend_from_slice(&length.to_ne_bytes());
+        pairs.extend_from_slice(&length(part.len()).to_ne_bytes());
     }
     pairs.extend_from_slice(key);
     pairs.extend_from_slice(value);

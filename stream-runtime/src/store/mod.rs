@@ -124,10 +124,9 @@ struct WriteEntry {
     value: Option<u32>,
 }
 
-impl WriteEntry {
-    fn length(bytes: usize) -> u32 {
-        u32::try_from(bytes).expect("Kafka's records are smaller than 2 GiB")
-    }
+/// How many bytes a key or a value has, as small as it is kept.
+fn length(bytes: usize) -> u32 {
+    u32::try_from(bytes).expect("Kafka's records are smaller than 2 GiB")
 }
 
 /// One write of a [`Batch`].
@@ -160,8 +159,8 @@ impl Batch {
         self.writes.push(WriteEntry {
             start,
             table: u32::try_from(table).expect("a program has few tables"),
-            key: WriteEntry::length(middle - start),
-            value: present.then(|| WriteEntry::length(self.bytes.len() - middle)),
+            key: length(middle - start),
+            value: present.then(|| length(self.bytes.len() - middle)),
         });
         Ok(())
     }

@@ -63,7 +63,7 @@ pub(super) struct Before<V> {
 /// So many bytes of room are kept for what becomes dirty, and for its keys: nobody counts them.
 const ROOM: usize = 128 << 10;
 
-/// Entries of fewer bytes together are in the processor's caches anyway: a quarter of a megabyte that a core may have.
+/// Entries of fewer bytes together are in the processor's caches anyway: a core has a megabyte of its own, or near that.
 const NEAR: usize = 256 << 10;
 
 /// So many times reading ahead is left out once most keys were not there: the table is asked for others than those of the
